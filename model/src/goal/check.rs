@@ -1,0 +1,187 @@
+//! What the fields of one entry must be together.
+
+use super::{Bootstrap, Entry, GoalState, Network, Role, SourceName, raw::RawEntry, variables};
+use crate::names::EntryKey;
+
+/// A rule that an entry breaks.
+#[derive(Debug)]
+pub(super) struct Broken {
+    pub(super) field: &'static str,
+    pub(super) problem: String,
+    pub(super) remedy: String,
+}
+
+fn broken<T>(field: &'static str, problem: impl Into<String>, remedy: &str) -> Result<T, Broken> {
+    Err(Broken {
+        field,
+        problem: problem.into(),
+        remedy: remedy.to_owned(),
+    })
+}
+
+/// Turns the form on disk into a validated entry.
+pub(super) fn entry(key: &EntryKey, raw: RawEntry) -> Result<Entry, Broken> {
+    let data = raw.data;
+    check_app_id(key, raw.app_id.as_deref())?;
+    check_port("data.port", data.port)?;
+    let source = source(data.role, data.master_host, data.master_port)?;
+    check_limits(&data.io, &data.cpu)?;
+    check_not_yet(&data.network, &data.bootstrap, &data.sidecars, raw.state)?;
+    for (name, value) in &data.variables {
+        if let Err(problem) = variables::check(name, value) {
+            return broken("data.variables", problem, "correct or remove the variable");
+        }
+    }
+    Ok(Entry {
+        app_id: raw.app_id,
+        state: raw.state,
+        role: data.role,
+        disabled: data.disabled,
+        port: data.port,
+        size: data.size,
+        name: data.name,
+        cluster: data.cluster,
+        source,
+        semi_sync: data.semi_sync_repl_enabled,
+        image: data.image,
+        io: data.io,
+        cpu: data.cpu,
+        network: data.network,
+        bootstrap: data.bootstrap,
+        reseed: data.reseed,
+        sidecars: data.sidecars,
+        variables: data.variables,
+        generation: raw.generation,
+    })
+}
+
+fn check_app_id(key: &EntryKey, app_id: Option<&str>) -> Result<(), Broken> {
+    let Some(app_id) = app_id else { return Ok(()) };
+    let host = key
+        .as_str()
+        .strip_suffix(app_id)
+        .and_then(|rest| rest.strip_suffix('-'));
+    if host.is_some_and(|host| !host.is_empty()) {
+        return Ok(());
+    }
+    let problem = format!("found {app_id:?}, expected what follows \"<host>-\" in the key");
+    broken(
+        "app_id",
+        problem,
+        "write the same name in the key and in app_id",
+    )
+}
+
+fn check_port(field: &'static str, port: u16) -> Result<(), Broken> {
+    if port == 0 {
+        return broken(
+            field,
+            "found 0, expected a port from 1 to 65535",
+            "choose a port",
+        );
+    }
+    Ok(())
+}
+
+fn source(
+    role: Role,
+    host: Option<String>,
+    port: Option<u16>,
+) -> Result<Option<SourceName>, Broken> {
+    const REMEDY: &str = "name the master that this minion replicates from";
+    if let Some(port) = port {
+        check_port("data.master_port", port)?;
+    }
+    match (role, host, port) {
+        (_, Some(host), Some(port)) if is_host(&host) => Ok(Some(SourceName { host, port })),
+        (_, Some(host), Some(_)) => broken(
+            "data.master_host",
+            format!("found {host:?}, expected a host name, an address or an entry's key"),
+            REMEDY,
+        ),
+        (Role::Master, _, _) => Ok(None),
+        (Role::Minion, None, _) => broken(
+            "data.master_host",
+            "found a minion without master_host, expected one",
+            REMEDY,
+        ),
+        (Role::Minion, _, None) => broken(
+            "data.master_port",
+            "found a minion without master_port, expected one",
+            REMEDY,
+        ),
+    }
+}
+
+fn is_host(text: &str) -> bool {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | ':');
+    !text.is_empty() && text.len() <= 253 && text.chars().all(plain) && !text.starts_with('-')
+}
+
+fn check_limits(io: &super::IoLimits, cpu: &super::CpuLimits) -> Result<(), Broken> {
+    const REMEDY: &str = "leave the field out for no limit";
+    for (field, iops) in [
+        ("data.io.read_iops", io.read_iops),
+        ("data.io.write_iops", io.write_iops),
+    ] {
+        if iops == Some(0) {
+            return broken(
+                field,
+                "found 0, expected at least 1 operation per second",
+                REMEDY,
+            );
+        }
+    }
+    if let Some(cores) = cpu.cores
+        && !(0.01..=4096.0).contains(&cores)
+    {
+        let problem = format!("found {cores}, expected a number of cores from 0.01 to 4096");
+        return broken("data.cpu.cores", problem, REMEDY);
+    }
+    match cpu.weight {
+        Some(weight) if !(1..=10_000).contains(&weight) => broken(
+            "data.cpu.weight",
+            format!("found {weight}, expected a weight from 1 to 10000"),
+            REMEDY,
+        ),
+        _ => Ok(()),
+    }
+}
+
+/// Fields that have their meaning but no implementation in this version are refused:
+/// an operator must not believe in a limit or a helper that isn't there.
+fn check_not_yet(
+    network: &Network,
+    bootstrap: &Bootstrap,
+    sidecars: &[String],
+    state: GoalState,
+) -> Result<(), Broken> {
+    if state != GoalState::Started {
+        return Ok(());
+    }
+    if let Network::Vlan { .. } = network {
+        let problem = "found the mode \"vlan\", expected \"host\"";
+        return broken(
+            "data.network",
+            problem,
+            "this version of berth has only the host mode",
+        );
+    }
+    if let Bootstrap::Snapshot(url) = bootstrap {
+        let problem = format!("found the snapshot {url:?}, expected \"master\"");
+        return broken(
+            "data.bootstrap",
+            problem,
+            "this version of berth seeds only by CLONE",
+        );
+    }
+    if let Some(first) = sidecars.first() {
+        let problem = format!("found the sidecar {first:?}, expected none");
+        return broken(
+            "data.sidecars",
+            problem,
+            "this version of berth runs no sidecars",
+        );
+    }
+    Ok(())
+}

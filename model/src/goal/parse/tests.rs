@@ -1,0 +1,240 @@
+//! What is accepted as fleets write it, and how everything else is refused.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::goal::{GoalState, Role};
+
+const FLEET: &str = r#"{
+  "dbhost01-orders-orders-us1-cluster8-db4": {
+    "app_id": "orders-orders-us1-cluster8-db4",
+    "state": "started",
+    "data": {
+      "semi_sync_repl_enabled": false,
+      "name": "orders-us1-cluster8-db4",
+      "master_host": "dbhost30",
+      "master_port": 7335,
+      "disabled": false,
+      "role": "minion",
+      "port": 7335,
+      "size": "all"
+    }
+  }
+}"#;
+
+/// A minion's entry whose `data` has `change` put in place of its role.
+fn with(change: &str) -> String {
+    FLEET.replace("\"role\": \"minion\"", change)
+}
+
+fn only_refusal(text: &str) -> Refusal {
+    let mut parsed = file("10-a.json", text);
+    assert_eq!(parsed.entries, [], "{text}");
+    assert_eq!(parsed.refusals.len(), 1, "{:?}", parsed.refusals);
+    parsed.refusals.remove(0)
+}
+
+#[test]
+fn a_fleets_own_entry_is_accepted_as_it_is() {
+    let parsed = file("10-a.json", FLEET);
+    assert_eq!(parsed.refusals, []);
+    let [placed] = &parsed.entries[..] else {
+        panic!("{parsed:?}")
+    };
+    assert_eq!(placed.location.to_string(), "10-a.json:2:46");
+    assert_eq!(placed.entry.role, Role::Minion);
+    assert_eq!(placed.entry.state, GoalState::Started);
+    let source = placed.entry.source.as_ref().unwrap();
+    assert_eq!((source.host.as_str(), source.port), ("dbhost30", 7335));
+}
+
+#[test]
+fn the_short_form_is_accepted() {
+    let text = r#"{
+      "version": 1, "$schema": "goal-v1.json",
+      "h-a": {"data": {"disabled": false, "role": "primary", "port": 1, "size": "1/4"}},
+      "h-b": {"data": {"disabled": true, "role": "replica", "port": 2, "size": "2GiB",
+                       "master_host": "h-a", "master_port": 1}}
+    }"#;
+    let parsed = file("a.json", text);
+    assert_eq!(parsed.refusals, []);
+    let roles: Vec<_> = parsed
+        .entries
+        .iter()
+        .map(|placed| placed.entry.role)
+        .collect();
+    assert_eq!(roles, [Role::Master, Role::Minion]);
+}
+
+#[test]
+fn what_is_not_an_object_refuses_the_file() {
+    for (text, line) in [
+        ("", 1),
+        ("\n\nnull", 3),
+        ("[1]", 1),
+        ("{\n \"h-a\": {", 2),
+        ("{} x", 1),
+    ] {
+        let refusal = only_refusal(text);
+        assert_eq!(refusal.entry, None, "{text:?}");
+        assert_eq!(refusal.location.line, line, "{text:?}: {refusal}");
+        assert!(
+            refusal.problem.contains("expected one JSON object"),
+            "{refusal}"
+        );
+    }
+}
+
+#[test]
+fn a_refusal_names_line_column_found_and_expected() {
+    let refusal = only_refusal(&with("\"role\": \"captain\""));
+    assert_eq!(refusal.field.as_deref(), Some("data.role"));
+    assert_eq!(refusal.location.line, 11);
+    assert!(
+        refusal.to_string().starts_with("10-a.json:11:"),
+        "{refusal}"
+    );
+    assert!(refusal.problem.contains("captain") && refusal.problem.contains("`minion`"));
+}
+
+#[test]
+fn each_kind_of_mistake_refuses_its_entry() {
+    let cases = [
+        (
+            with("\"role\": \"minion\", \"colour\": 1"),
+            "data.colour",
+            "unknown field",
+        ),
+        (with("\"role\": 7"), "data.role", "found 7, expected a word"),
+        (
+            FLEET.replace("\"all\"", "\"most\""),
+            "data.size",
+            "\"most\"",
+        ),
+        (
+            FLEET.replace("\"all\"", "4096"),
+            "data.size",
+            "bare number 4096",
+        ),
+        (
+            FLEET.replace("\"started\"", "\"paused\""),
+            "state",
+            "paused",
+        ),
+        (
+            FLEET.replace("\"master_host\": \"dbhost30\",", ""),
+            "data.master_host",
+            "without",
+        ),
+        (
+            FLEET.replace("\"master_port\": 7335,", ""),
+            "data.master_port",
+            "without",
+        ),
+        (
+            FLEET.replace("\"port\": 7335,\n      \"size\"", "\"port\": 0, \"size\""),
+            "data.port",
+            "0",
+        ),
+        (
+            FLEET.replace("7335,\n      \"size\"", "70000, \"size\""),
+            "data.port",
+            "70000",
+        ),
+        (
+            FLEET.replace("\"orders-orders-us1-cluster8-db4\",", "\"x\","),
+            "app_id",
+            "\"x\"",
+        ),
+        (
+            with("\"role\": \"minion\", \"variables\": {\"datadir\": \"/\"}"),
+            "data.variables",
+            "datadir",
+        ),
+        (
+            with("\"role\": \"minion\", \"variables\": {\"max_connections\": \"many\"}"),
+            "data.variables",
+            "whole number",
+        ),
+        (
+            with("\"role\": \"minion\", \"io\": {\"read_iops\": 0}"),
+            "data.io.read_iops",
+            "found 0",
+        ),
+        (
+            with("\"role\": \"minion\", \"io\": {\"read_bps\": 10}"),
+            "data.io.read_bps",
+            "bare number",
+        ),
+        (
+            with("\"role\": \"minion\", \"cpu\": {\"cores\": 0}"),
+            "data.cpu.cores",
+            "found 0",
+        ),
+        (
+            with("\"role\": \"minion\", \"network\": {\"mode\": \"tun\"}"),
+            "data.network",
+            "tun",
+        ),
+        (
+            with("\"role\": \"minion\", \"sidecars\": [\"x\"]"),
+            "data.sidecars",
+            "\"x\"",
+        ),
+    ];
+    for (text, field, problem) in cases {
+        assert_ne!(text, FLEET, "{field}");
+        let refusal = only_refusal(&text);
+        assert_eq!(
+            refusal.entry.as_deref(),
+            Some("dbhost01-orders-orders-us1-cluster8-db4")
+        );
+        let named = refusal.field.as_deref().unwrap_or_default();
+        assert!(
+            named.starts_with(field) || field.starts_with(named),
+            "{field}: {refusal}"
+        );
+        assert!(refusal.problem.contains(problem), "{field}: {refusal}");
+        assert!(refusal.location.line > 1, "{refusal}");
+    }
+}
+
+#[test]
+fn one_bad_entry_leaves_the_others() {
+    let text = r#"{
+      "h-a": {"data": {"role": "master", "port": 1, "size": "all"}},
+      "h b": {"data": {"role": "master", "port": 2, "size": "all"}},
+      "nodash": {"data": {"role": "master", "port": 2, "size": "all"}},
+      "h-c": []
+    }"#;
+    let parsed = file("a.json", text);
+    assert_eq!(parsed.entries.len(), 1);
+    let lines: Vec<_> = parsed
+        .refusals
+        .iter()
+        .map(|refusal| refusal.location.line)
+        .collect();
+    assert_eq!(lines, [3, 4, 5]);
+}
+
+#[test]
+fn a_version_to_come_is_refused() {
+    let refusal = only_refusal("{\"version\": 2}");
+    assert!(refusal.problem.contains("expected 1"), "{refusal}");
+}
+
+proptest! {
+    #[test]
+    fn a_text_is_refused_as_a_whole_if_it_is_no_object(text in "\\PC{0,80}") {
+        let parsed = file("x", &text);
+        let object = serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(&text);
+        prop_assert_eq!(parsed.refusals.iter().any(|r| r.entry.is_none()), object.is_err());
+    }
+
+    #[test]
+    fn a_cut_document_is_refused_as_a_whole(cut in 1usize..FLEET.len() - 1) {
+        let parsed = file("x", &FLEET[..cut]);
+        prop_assert!(parsed.entries.is_empty());
+        prop_assert_eq!(parsed.refusals.len(), 1);
+    }
+}

@@ -1,0 +1,253 @@
+//! Last good goals, orphans, generations and conflicts.
+
+use super::*;
+use crate::goal::parse;
+
+fn host() -> HostFacts {
+    HostFacts {
+        name: "h".parse().unwrap(),
+        memory_bytes: Some(8 << 30),
+    }
+}
+
+fn entry(key: &str, data: &str) -> String {
+    format!("{{\"{key}\": {{\"data\": {{{data}}}}}}}")
+}
+
+fn master(key: &str, port: u16) -> String {
+    entry(
+        key,
+        &format!("\"role\": \"master\", \"port\": {port}, \"size\": \"1GiB\""),
+    )
+}
+
+fn files(texts: &[&str]) -> Vec<ParsedFile> {
+    let named = |(at, text): (usize, &&str)| parse::file(&format!("{at}.json"), text);
+    texts.iter().enumerate().map(named).collect()
+}
+
+/// What is in force after these files came to a host without any goals, all accepted.
+fn in_force(texts: &[&str]) -> BTreeMap<EntryKey, PlacedEntry> {
+    let goals = resolve(&host(), &files(texts), &BTreeMap::new());
+    assert_eq!(goals.refusals, []);
+    goals.in_force()
+}
+
+fn standing(goals: &Goals, key: &str) -> Option<Standing> {
+    goals
+        .own
+        .get(&key.parse().unwrap())
+        .map(|goal| goal.standing)
+}
+
+fn port(goals: &Goals, key: &str) -> u16 {
+    goals.own[&key.parse().unwrap()].placed.entry.port
+}
+
+#[test]
+fn entries_of_other_hosts_are_peers() {
+    let goals = resolve(
+        &host(),
+        &files(&[&master("h-a", 1), &master("i-b", 1)]),
+        &BTreeMap::new(),
+    );
+    assert_eq!((goals.own.len(), goals.peers.len()), (1, 1));
+    let with_dash = r#"{"h-1-a": {"app_id": "a", "data":
+        {"role": "master", "port": 1, "size": "all"}}}"#;
+    let goals = resolve(&host(), &files(&[with_dash]), &BTreeMap::new());
+    assert_eq!(
+        (goals.own.len(), goals.peers.len()),
+        (0, 1),
+        "app_id tells that the host is h-1"
+    );
+}
+
+#[test]
+fn the_same_key_twice_names_both_files_and_keeps_the_last_good_goal() {
+    let before = in_force(&[&master("h-a", 1)]);
+    let goals = resolve(
+        &host(),
+        &files(&[&master("h-a", 2), &master("h-a", 3)]),
+        &before,
+    );
+    assert_eq!(goals.refusals.len(), 2);
+    for refusal in &goals.refusals {
+        let text = refusal.to_string();
+        assert!(
+            text.contains("0.json:1:") && text.contains("1.json:1:"),
+            "{text}"
+        );
+    }
+    assert_eq!(standing(&goals, "h-a"), Some(Standing::LastGood));
+    assert_eq!(port(&goals, "h-a"), 1);
+}
+
+#[test]
+fn a_file_that_is_no_json_keeps_its_entries() {
+    let before = in_force(&[&master("h-a", 1), &master("h-b", 2), &master("i-c", 3)]);
+    let goals = resolve(&host(), &files(&["{", &master("h-b", 2), "["]), &before);
+    assert_eq!(standing(&goals, "h-a"), Some(Standing::LastGood));
+    assert_eq!(standing(&goals, "h-b"), Some(Standing::Current));
+    assert!(goals.peers.contains_key(&"i-c".parse().unwrap()));
+}
+
+#[test]
+fn an_entry_that_vanishes_is_an_orphan_and_a_peer_that_vanishes_is_forgotten() {
+    let before = in_force(&[&master("h-a", 1), &master("i-c", 3)]);
+    let goals = resolve(&host(), &[], &before);
+    assert_eq!(standing(&goals, "h-a"), Some(Standing::Orphaned));
+    assert!(goals.peers.is_empty());
+    assert_eq!(goals.refusals, []);
+}
+
+#[test]
+fn generations_only_grow() {
+    let at = |generation: u64, port: u16| {
+        format!(
+            "{{\"h-a\": {{\"generation\": {generation}, \"data\": \
+             {{\"role\": \"master\", \"port\": {port}, \"size\": \"all\"}}}}}}"
+        )
+    };
+    let before = in_force(&[&at(5, 1)]);
+    for (generation, new_port, accepted) in [
+        (5, 1, true),
+        (6, 2, true),
+        (4, 2, false),
+        (4, 1, false),
+        (5, 2, false),
+    ] {
+        let goals = resolve(&host(), &files(&[&at(generation, new_port)]), &before);
+        assert_eq!(
+            goals.refusals.is_empty(),
+            accepted,
+            "{generation} {new_port}"
+        );
+        assert_eq!(port(&goals, "h-a"), if accepted { new_port } else { 1 });
+    }
+}
+
+#[test]
+fn what_is_in_force_wins_a_conflict() {
+    let before = in_force(&[&master("h-a", 1)]);
+    let goals = resolve(
+        &host(),
+        &files(&[&master("h-a", 1), &master("h-b", 1)]),
+        &before,
+    );
+    assert_eq!(standing(&goals, "h-a"), Some(Standing::Current));
+    assert_eq!(standing(&goals, "h-b"), None);
+    assert!(
+        goals.refusals[0].problem.contains("port 1 in h-a and h-b"),
+        "{:?}",
+        goals.refusals
+    );
+}
+
+#[test]
+fn new_entries_in_conflict_are_all_refused() {
+    let goals = resolve(
+        &host(),
+        &files(&[&master("h-a", 1), &master("h-b", 1)]),
+        &BTreeMap::new(),
+    );
+    assert_eq!((goals.own.len(), goals.refusals.len()), (0, 2));
+}
+
+#[test]
+fn falling_back_settles_the_conflict_it_makes() {
+    let before = in_force(&[&master("h-a", 1), &master("h-b", 2)]);
+    let swapped = files(&[&master("h-a", 2), &master("h-b", 1)]);
+    assert_eq!(resolve(&host(), &swapped, &before).refusals, []);
+    // h-b is refused for its size, so h-a can't have the port that h-b keeps.
+    let greedy = master("h-b", 1)
+        .replace("1GiB", "9GiB")
+        .replace("master", "primary");
+    let goals = resolve(&host(), &files(&[&master("h-a", 2), &greedy]), &before);
+    assert_eq!((port(&goals, "h-a"), port(&goals, "h-b")), (1, 2));
+}
+
+#[test]
+fn two_masters_of_a_cluster_need_one_disabled() {
+    let member = |n: u8, disabled: bool| {
+        entry(
+            &format!("h-x-db{n}"),
+            &format!(
+                "\"role\": \"master\", \"name\": \"x-db{n}\", \"port\": {n}, \"size\": \"1GiB\", \
+                 \"disabled\": {disabled}"
+            ),
+        )
+    };
+    let both = files(&[&member(1, false), &member(2, false)]);
+    let goals = resolve(&host(), &both, &BTreeMap::new());
+    assert!(
+        goals.refusals[0].problem.contains("masters of cluster x"),
+        "{:?}",
+        goals.refusals
+    );
+    let one = files(&[&member(1, true), &member(2, false)]);
+    assert_eq!(resolve(&host(), &one, &BTreeMap::new()).refusals, []);
+}
+
+#[test]
+fn sizes_beyond_the_host_name_the_entries() {
+    let sized = |key: &str, port: u16, size: &str| master(key, port).replace("1GiB", size);
+    let texts = [sized("h-a", 1, "1/2"), sized("h-b", 2, "5GiB")];
+    let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+    let goals = resolve(&host(), &files(&texts), &BTreeMap::new());
+    assert!(
+        goals.refusals[0].problem.contains("h-a (1/2), h-b (5GiB)"),
+        "{:?}",
+        goals.refusals
+    );
+    assert!(goals.refusals[0].problem.contains("8192 MiB"));
+    let away = HostFacts {
+        memory_bytes: None,
+        ..host()
+    };
+    assert_eq!(
+        resolve(&away, &files(&texts), &BTreeMap::new()).refusals,
+        []
+    );
+    let two = [sized("h-a", 1, "all"), sized("h-b", 2, "1/8")];
+    let two: Vec<&str> = two.iter().map(String::as_str).collect();
+    assert_eq!(
+        resolve(&away, &files(&two), &BTreeMap::new())
+            .refusals
+            .len(),
+        2
+    );
+}
+
+#[test]
+fn a_cluster_is_named_by_its_master() {
+    let minion = |key: &str, host: &str| {
+        entry(
+            key,
+            &format!(
+                "\"role\": \"minion\", \"port\": 9, \"size\": \"1GiB\", \
+                 \"master_host\": \"{host}\", \"master_port\": 7"
+            ),
+        )
+    };
+    let texts = [
+        entry(
+            "i-m-db1",
+            "\"role\":\"master\",\"name\":\"shop-db1\",\"port\":7,\"size\":\"all\"",
+        ),
+        minion("h-by-key", "i-m-db1"),
+        minion("i-by-host", "i"),
+        minion("k-stranger-db12", "elsewhere"),
+    ];
+    let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+    let goals = resolve(&host(), &files(&texts), &BTreeMap::new());
+    assert_eq!(goals.refusals, []);
+    let cluster = |key: &str| {
+        goals
+            .cluster_of(goals.entry(&key.parse().unwrap()).unwrap())
+            .to_string()
+    };
+    assert_eq!(cluster("i-m-db1"), "shop");
+    assert_eq!(cluster("h-by-key"), "shop");
+    assert_eq!(cluster("i-by-host"), "shop");
+    assert_eq!(cluster("k-stranger-db12"), "k-stranger");
+}

@@ -1,1 +1,35 @@
-//! placeholder
+//! OCI images for berth: a content store, import, build and unpack.
+//!
+//! Flow: [`Store::import`] or [`build`] verify blobs and tag them;
+//! [`Store::resolve`] turns a [`Reference`] into an [`Image`];
+//! [`Store::unpack`] makes the one read-only [`Tree`] that all containers of
+//! that image stand on.
+//!
+//! All calls block; run them on a thread that may. Nothing here mounts, starts
+//! containers, draws on a terminal or talks to a registry.
+
+mod build;
+mod decode;
+mod digest;
+mod error;
+mod import;
+mod lock;
+mod manifest;
+mod progress;
+mod reference;
+mod store;
+mod tarstream;
+mod tree;
+mod unpack;
+
+pub use build::{
+    BuildError, BuildOptions, Built, Compression, EXPIRED_ANNOTATION, PACKAGES_ANNOTATION, Recipe,
+    build, builtin_recipes,
+};
+pub use digest::{Digest, DigestError};
+pub use error::{ImageError, Result};
+pub use progress::{NoProgress, Progress};
+pub use reference::{Reference, ReferenceError};
+pub use store::{Image, Inspection, Layer, Limits, Listing, Removed, Store};
+pub use tree::{Tree, User};
+pub use unpack::LayerError;

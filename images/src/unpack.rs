@@ -1,0 +1,258 @@
+//! From blobs to a tree: one read-only directory per image configuration.
+//!
+//! Flow: lock the configuration; in a temporary, apply the layers in order,
+//! each checked against both its digests while it streams; one syncfs(2);
+//! rename; the marker last. A tree without its marker is not a tree.
+//!
+//! Does not mount, and does not judge what the image is for.
+
+mod apply;
+mod change;
+mod dirs;
+mod hide;
+pub(crate) mod inroot;
+mod metadata;
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::Path;
+
+use serde::Serialize;
+
+use crate::decode::LayerReader;
+use crate::error::{ImageError, Result, creating_dir, opening, syncing};
+use crate::progress::Progress;
+use crate::store::{Image, Limits, Store, TempDir, sync};
+use crate::tarstream::{TarError, TarStream};
+use crate::{Digest, Tree};
+
+/// The file in a tree's directory that says it is whole.
+pub(crate) const MARKER: &str = "complete";
+const ROOT: &str = "root";
+
+/// A layer that could not be applied, and the member at fault.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", describe(.member))]
+pub struct LayerError {
+    member: Option<String>,
+    source: LayerErrorKind,
+}
+
+fn describe(member: &Option<String>) -> String {
+    match member {
+        Some(name) => format!("cannot apply {name:?}"),
+        None => "cannot read it to its end".to_owned(),
+    }
+}
+
+/// Why a layer could not be applied.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub(crate) enum LayerErrorKind {
+    #[error(transparent)]
+    Tar(TarError),
+    #[error(transparent)]
+    Refused(#[from] change::Refused),
+    #[error("cannot read its content")]
+    Read(#[source] io::Error),
+    #[error("{call} failed")]
+    System {
+        call: &'static str,
+        source: io::Error,
+    },
+    #[error("directories nested more than {limit} deep")]
+    TooDeep { limit: u32 },
+    #[error("its directory is a symbolic link to nothing")]
+    DanglingParent,
+    #[error("the target of the hard link is not there")]
+    NoLinkTarget,
+    #[error("more than {limit} {what} in the image")]
+    Limit { what: &'static str, limit: u64 },
+}
+
+impl LayerErrorKind {
+    fn step((call, source): metadata::Step) -> Self {
+        Self::System { call, source }
+    }
+}
+
+impl From<io::Error> for LayerError {
+    fn from(source: io::Error) -> Self {
+        Self {
+            member: None,
+            source: LayerErrorKind::Read(source),
+        }
+    }
+}
+
+type LayerResult<T> = std::result::Result<T, LayerErrorKind>;
+
+/// What is left of an image's bounds.
+#[derive(Debug)]
+struct Budget {
+    entries: u64,
+    bytes: u64,
+}
+
+/// The marker's content: for people, and for later versions of this program.
+#[derive(Serialize)]
+struct Marker {
+    manifest: Digest,
+    config: Digest,
+    layers: Vec<Digest>,
+}
+
+impl Store {
+    /// The tree of an image, `None` when it is not unpacked. Takes no lock.
+    ///
+    /// # Errors
+    /// When the store can't be read.
+    pub fn tree(&self, image: &Image) -> Result<Option<Tree>> {
+        let directory = self.tree_path(&image.config_digest);
+        let marker = directory.join(MARKER);
+        match fs::symlink_metadata(&marker) {
+            Ok(_) => Ok(Some(Tree::new(directory.join(ROOT), image.config_digest))),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(opening(&marker)(error)),
+        }
+    }
+
+    /// Unpacks an image, unless it is unpacked already. Of several processes
+    /// that want the same image one does it, and the others wait, at most
+    /// [`Limits::unpack_wait`](crate::Limits::unpack_wait).
+    ///
+    /// # Errors
+    /// When a layer is damaged, hostile or too large, when the disk is full,
+    /// or when another process takes too long. Nothing is left then.
+    pub fn unpack(&self, image: &Image, progress: &dyn Progress) -> Result<Tree> {
+        if let Some(tree) = self.tree(image)? {
+            return Ok(tree);
+        }
+        let _unpacking = self.lock_unpack(&image.config_digest)?;
+        if let Some(tree) = self.tree(image)? {
+            return Ok(tree);
+        }
+        self.sweep()?;
+        let temp = self.temp()?;
+        let root = temp.path().join(ROOT);
+        fs::DirBuilder::new()
+            .mode(0o755)
+            .create(&root)
+            .map_err(creating_dir(&root))?;
+        self.build_tree(image, &root, progress)?;
+        sync_file_system(&root)?;
+        self.publish(image, temp)
+    }
+
+    fn build_tree(&self, image: &Image, root: &Path, progress: &dyn Progress) -> Result<()> {
+        let place = || image.reference.to_string();
+        if image.layers.len() > self.limits().layers {
+            let limit = self.limits().layers as u64;
+            return Err(ImageError::Limit {
+                place: place(),
+                what: "layers",
+                limit,
+            });
+        }
+        let fd = inroot::open_root(root).map_err(opening(root))?;
+        let failed = |layer: &Digest| {
+            let (reference, layer) = (place(), *layer);
+            move |source| ImageError::Unpack {
+                reference,
+                layer,
+                source,
+            }
+        };
+        let attributes = |source| ImageError::TreeAttributes {
+            path: root.to_owned(),
+            source: Box::new(source),
+        };
+        let mut builder = apply::Builder::new(fd).map_err(attributes)?;
+        let limits = self.limits();
+        let mut budget = Budget {
+            entries: limits.entries,
+            bytes: limits.unpacked_bytes,
+        };
+        for layer in &image.layers {
+            progress.begin(&format!("unpacking {}", image.reference), Some(layer.size));
+            let blob = self.blob_path(&layer.digest);
+            let read = LayerReader::scope(&blob, budget.bytes, progress, |reader| {
+                apply_layer(&mut builder, reader, &mut budget, limits)
+            })?;
+            let ((), whole) = read.map_err(failed(&layer.digest))?;
+            whole.check(layer, &blob)?;
+            budget.bytes -= whole.plain_bytes;
+            progress.finish();
+        }
+        builder.finish().map_err(attributes)
+    }
+
+    /// Gives a finished tree its place, unless its image was removed meanwhile.
+    fn publish(&self, image: &Image, temp: TempDir) -> Result<Tree> {
+        let trash = self.temp()?;
+        let config = image.config_digest;
+        let tree = self.tree_path(&config);
+        {
+            let _names = self.lock_names()?;
+            if !self.blob_path(&config).exists() {
+                return Err(ImageError::RemovedMeanwhile {
+                    reference: image.reference.to_string(),
+                });
+            }
+            // A tree without a marker, from a process that died right here.
+            self.discard_tree(&config, trash.path())?;
+            temp.persist(&tree)?;
+            sync(&self.trees_dir())?;
+            let marker = Marker {
+                manifest: image.manifest_digest,
+                config,
+                layers: image.layers.iter().map(|layer| layer.digest).collect(),
+            };
+            let content = serde_json::to_vec(&marker).expect("digests are strings");
+            self.replace_file(&tree.join(MARKER), &content)?;
+        }
+        trash.remove()?;
+        Ok(Tree::new(tree.join(ROOT), config))
+    }
+}
+
+fn apply_layer(
+    builder: &mut apply::Builder,
+    reader: &mut LayerReader,
+    budget: &mut Budget,
+    limits: &Limits,
+) -> std::result::Result<(), LayerError> {
+    builder.begin_layer();
+    let mut tar = TarStream::new(&mut *reader);
+    let nowhere = |source| LayerError {
+        member: None,
+        source,
+    };
+    loop {
+        let member = tar
+            .next_member()
+            .map_err(LayerErrorKind::Tar)
+            .map_err(nowhere)?;
+        let Some(member) = member else { break };
+        let named = |source| LayerError {
+            member: Some(String::from_utf8_lossy(&member.path).into_owned()),
+            source,
+        };
+        budget.entries = budget.entries.checked_sub(1).ok_or_else(|| {
+            named(LayerErrorKind::Limit {
+                what: "entries",
+                limit: limits.entries,
+            })
+        })?;
+        let change = change::change(&member).map_err(|refused| named(refused.into()))?;
+        builder.apply(change, &mut tar).map_err(named)?;
+    }
+    Ok(())
+}
+
+/// Brings all of the tree to the disk with one call, syncfs(2).
+fn sync_file_system(root: &Path) -> Result<()> {
+    let directory = inroot::open_root(root).map_err(opening(root))?;
+    nix::unistd::syncfs(&directory).map_err(|errno| syncing(root)(errno.into()))
+}

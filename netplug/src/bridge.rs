@@ -1,0 +1,129 @@
+//! The bridge that the instances of this host share, and its uplink.
+//!
+//! It is created with our tag, and used only if it carries it: a bridge of the same
+//! name that somebody else made is refused, and so is an uplink that sits on another
+//! bridge. An operator who wants to hand over a bridge tags it:
+//! `ovs-vsctl set bridge NAME external_ids:berth-host=HOST`.
+
+use crate::config::{BridgeConfig, DatapathChoice};
+use crate::name::{HostName, VlanId};
+use crate::netlink::{NetlinkError, generic};
+use crate::ovsdb::{BridgeRow, OvsdbError, UplinkRow};
+
+/// Why the bridge can't be used.
+#[derive(Debug, thiserror::Error)]
+pub enum BridgeError {
+    /// Somebody else's bridge.
+    #[error(
+        "bridge {name} belongs to {}: to hand it over, \
+         `ovs-vsctl set bridge {name} external_ids:berth-host={host}`",
+        of.as_deref().map_or("nobody known".to_owned(), |of| format!("host {of}"))
+    )]
+    Foreign {
+        /// The bridge.
+        name: String,
+        /// This host.
+        host: HostName,
+        /// The host that its tag names, if it has one.
+        of: Option<String>,
+    },
+    /// The uplink is in use elsewhere.
+    #[error("the uplink {uplink} is a port of bridge {at} already, not of {bridge}")]
+    UplinkElsewhere {
+        /// The uplink.
+        uplink: String,
+        /// Where it is.
+        at: String,
+        /// Where it should be.
+        bridge: String,
+    },
+    /// The database.
+    #[error("can't set up bridge {name}")]
+    Ovsdb {
+        /// The bridge.
+        name: String,
+        /// What went wrong.
+        #[source]
+        source: OvsdbError,
+    },
+    /// Whether the kernel can move packets is not known.
+    #[error("can't tell whether the kernel has an Open vSwitch data path")]
+    Datapath(#[source] NetlinkError),
+}
+
+/// One change to the bridge.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum BridgeStep {
+    Create,
+    AddUplink {
+        interface: String,
+        trunks: Vec<VlanId>,
+    },
+    SetTrunks {
+        interface: String,
+        trunks: Vec<VlanId>,
+    },
+}
+
+/// What the bridge lacks.
+pub(crate) fn plan(
+    wanted: &BridgeConfig,
+    host: &HostName,
+    bridge: Option<&BridgeRow>,
+    uplink: Option<&UplinkRow>,
+) -> Result<Vec<BridgeStep>, BridgeError> {
+    let mut steps = Vec::new();
+    match bridge {
+        None => steps.push(BridgeStep::Create),
+        Some(row) if row.host.as_deref() == Some(host.as_str()) => {}
+        Some(row) => {
+            let (name, of) = (wanted.name.clone(), row.host.clone());
+            return Err(BridgeError::Foreign {
+                name,
+                host: host.clone(),
+                of,
+            });
+        }
+    }
+    let Some(want) = &wanted.uplink else {
+        return Ok(steps);
+    };
+    let (interface, trunks) = (want.interface.clone(), want.trunks.clone());
+    let mut ids: Vec<_> = trunks.iter().map(|vlan| vlan.get()).collect();
+    ids.sort_unstable();
+    match uplink {
+        None => steps.push(BridgeStep::AddUplink { interface, trunks }),
+        Some(row) if row.bridge != wanted.name => {
+            return Err(BridgeError::UplinkElsewhere {
+                uplink: interface,
+                at: row.bridge.clone(),
+                bridge: wanted.name.clone(),
+            });
+        }
+        // One without our tag was set up by an operator, who knows what it carries.
+        Some(row) if row.ours && row.trunks != ids => {
+            steps.push(BridgeStep::SetTrunks { interface, trunks });
+        }
+        Some(_) => {}
+    }
+    Ok(steps)
+}
+
+/// Whether a new bridge is to use the userspace data path.
+pub(crate) fn userspace(choice: DatapathChoice) -> Result<bool, BridgeError> {
+    match choice {
+        DatapathChoice::Kernel => Ok(false),
+        DatapathChoice::Userspace => Ok(true),
+        DatapathChoice::Auto => kernel_datapath()
+            .map(|found| !found)
+            .map_err(BridgeError::Datapath),
+    }
+}
+
+/// Whether the kernel has Open vSwitch's data path, loading its module if it can.
+pub(crate) fn kernel_datapath() -> Result<bool, NetlinkError> {
+    generic::has_family("ovs_datapath")
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,475 @@
+//! [`Netplug`]: attach, detach and reconcile, made of observe, plan and act.
+//!
+//! Every operation on an owner takes the owner's lock, observes, plans and acts, and
+//! observes again until a plan is empty: what was asked for has then been read back
+//! from the kernel and the switch. An operation that died half-way is continued by the
+//! next one, whichever it is.
+//!
+//! Not here: any decision (`plan`), any effect (`act`).
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
+
+use crate::act::Executor;
+use crate::addr::MacAddress;
+use crate::bridge::{self, BridgeError, BridgeStep};
+use crate::config::Config;
+use crate::deadline::Deadline;
+use crate::error::PlugError;
+use crate::failpoint::{Failpoint, hit};
+use crate::lease::{Generation, Lease, LeaseError, LeaseStore, Wanted};
+use crate::lock::Lock;
+use crate::name::{Owner, PoolName, VlanId};
+use crate::netlink::RouteSocket;
+use crate::netns::Pins;
+use crate::observe::{self, HostLinks, OwnerState};
+use crate::ovsdb::{Client, Switch};
+use crate::plan::{self, Desired, Plan, Step};
+use crate::pool::{Pool, PoolSet};
+use crate::rate::Rates;
+use crate::tag::Tag;
+
+/// How often an owner is observed and repaired before it is given up.
+const ROUNDS: usize = 4;
+/// How many addresses are tried when strangers hold them.
+const CANDIDATES: usize = 8;
+
+/// What an instance asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AttachRequest {
+    /// Whose it is.
+    pub owner: Owner,
+    /// The pool its address comes from.
+    pub pool: PoolName,
+    /// The one address that will do, if any.
+    pub address: Option<IpAddr>,
+    /// Its limits; the pool's where it names none.
+    pub rates: Rates,
+    /// `/proc/<pid>/ns/net` of its running container, if there is one: should the pin
+    /// be lost, this namespace is pinned again instead of a new one.
+    pub live_namespace: Option<PathBuf>,
+}
+
+/// What an instance got.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attachment {
+    /// Whose it is.
+    pub owner: Owner,
+    /// Its address.
+    pub address: IpAddr,
+    /// The length of its network's prefix.
+    pub prefix: u8,
+    /// Its default route, if the pool has one.
+    pub gateway: Option<IpAddr>,
+    /// Its VLAN.
+    pub vlan: VlanId,
+    /// Its hardware address.
+    pub mac: MacAddress,
+    /// The network namespace that its container joins.
+    pub namespace: PathBuf,
+    /// The host's end of its veth pair, and its port's name.
+    pub link: String,
+    /// Which lease it is.
+    pub generation: Generation,
+    /// What had to be done, in order; empty if all was right already.
+    pub done: Vec<String>,
+}
+
+/// The network of one host's instances.
+///
+/// The host's network namespace is that of the calling thread. Every method may be
+/// called from many threads and processes at once, and blocks for at most the
+/// [`Timeouts`](crate::Timeouts) of its waits.
+#[derive(Debug)]
+pub struct Netplug {
+    pub(crate) config: Config,
+    pub(crate) leases: LeaseStore,
+    pub(crate) pins: Pins,
+    clients: Mutex<Vec<Client>>,
+}
+
+/// The connections of one operation.
+pub(crate) struct Session {
+    pub(crate) client: Client,
+    pub(crate) route: RouteSocket,
+}
+
+impl Netplug {
+    /// Sets up the directories. Open vSwitch need not run yet.
+    ///
+    /// # Errors
+    /// When the directories can't be created.
+    pub fn open(config: Config) -> Result<Self, PlugError> {
+        let leases = LeaseStore::new(config.state_dir.join("leases"), config.timeouts.lock);
+        leases.set_up().map_err(PlugError::Lease)?;
+        let pins = Pins::new(config.run_dir.join("netns"));
+        pins.set_up().map_err(PlugError::Directory)?;
+        Ok(Self {
+            config,
+            leases,
+            pins,
+            clients: Mutex::default(),
+        })
+    }
+
+    /// Every lease of this host.
+    ///
+    /// # Errors
+    /// When they can't be listed.
+    pub fn leases(&self) -> Result<Vec<Lease>, PlugError> {
+        let leases = self.leases.list().map_err(PlugError::Lease)?;
+        Ok(leases.iter().cloned().collect())
+    }
+
+    /// Creates the bridge and its uplink if they are not there; what was done.
+    ///
+    /// # Errors
+    /// [`BridgeError::Foreign`] when a bridge of that name is not ours.
+    pub fn ensure_bridge(&self) -> Result<Vec<String>, PlugError> {
+        let mut session = self.session()?;
+        let done = self.bridge(&mut session).map_err(PlugError::Bridge);
+        self.give_back(session);
+        done
+    }
+
+    fn bridge(&self, session: &mut Session) -> Result<Vec<String>, BridgeError> {
+        let wanted = &self.config.bridge;
+        let name = wanted.name.clone();
+        let failed = |source| BridgeError::Ovsdb {
+            name: name.clone(),
+            source,
+        };
+        let mut switch = self.switch(&mut session.client);
+        let uplink = wanted
+            .uplink
+            .as_ref()
+            .map(|uplink| uplink.interface.as_str());
+        let (bridge, uplink) = switch.bridge(&name, uplink).map_err(failed)?;
+        let steps = bridge::plan(wanted, &self.config.host, bridge.as_ref(), uplink.as_ref())?;
+        let mut number = None;
+        for step in &steps {
+            let applied = match step {
+                BridgeStep::Create => {
+                    switch.create_bridge(&name, bridge::userspace(wanted.datapath)?)
+                }
+                BridgeStep::AddUplink { interface, trunks } => {
+                    switch.add_uplink(&name, interface, trunks)
+                }
+                BridgeStep::SetTrunks { interface, trunks } => switch.set_trunks(interface, trunks),
+            };
+            number = Some(applied.map_err(failed)?);
+        }
+        if let Some(number) = number {
+            switch.deadline = Deadline::after(self.config.timeouts.apply);
+            switch.wait_applied(number).map_err(failed)?;
+        }
+        Ok(steps.iter().map(|step| format!("{step:?}")).collect())
+    }
+
+    /// Gives an instance its address, namespace, link, port and limits, or repairs them.
+    ///
+    /// If it fails, what was done stays, under the owner's lease: another attach goes
+    /// on, and [`Netplug::detach`] removes it.
+    ///
+    /// # Errors
+    /// See [`PlugError`].
+    pub fn attach(
+        &self,
+        pools: &PoolSet,
+        request: &AttachRequest,
+    ) -> Result<Attachment, PlugError> {
+        let _lock = self.lock(&request.owner)?;
+        let mut session = self.session()?;
+        let attached = self.attach_locked(&mut session, pools, request);
+        self.give_back(session);
+        attached
+    }
+
+    fn attach_locked(
+        &self,
+        session: &mut Session,
+        pools: &PoolSet,
+        request: &AttachRequest,
+    ) -> Result<Attachment, PlugError> {
+        let owner = &request.owner;
+        let pool = pools
+            .get(&request.pool)
+            .ok_or_else(|| PlugError::UnknownPool {
+                owner: owner.clone(),
+                pool: request.pool.clone(),
+            })?;
+        let mut tried = BTreeSet::new();
+        while tried.len() < CANDIDATES {
+            let lease = self.lease(session, pool, request, &tried)?;
+            let desired = self.desired(request, pool, lease)?;
+            let lease = desired.lease.clone();
+            let failed = match self.converge(session, owner, Some(desired.clone())) {
+                Ok(done) => return Ok(self.attachment(&desired, done)),
+                Err(error) => error,
+            };
+            let stranger = match &failed {
+                PlugError::Step { source, .. } => source.address_taken(),
+                _ => None,
+            };
+            // An address that was in service is never exchanged by itself.
+            let may_move = request.address.is_none() && !lease.confirmed;
+            let Some(address) = stranger.filter(|_| may_move) else {
+                return Err(failed);
+            };
+            tracing::warn!(%owner, %address, "a stranger holds the address");
+            self.free(session, owner, Some(&lease))?;
+            tried.insert(address);
+        }
+        Err(PlugError::Strangers {
+            owner: owner.clone(),
+            pool: request.pool.clone(),
+            tried,
+        })
+    }
+
+    /// The owner's lease; one that doesn't fit the request is given back first.
+    fn lease(
+        &self,
+        session: &mut Session,
+        pool: &Pool,
+        request: &AttachRequest,
+        exclude: &BTreeSet<IpAddr>,
+    ) -> Result<Lease, PlugError> {
+        let owner = &request.owner;
+        let held = self
+            .leases
+            .list()
+            .map_err(PlugError::Lease)?
+            .of(owner)
+            .cloned();
+        let in_use = match held {
+            Some(_) => None,
+            None => self.in_use(session, owner)?,
+        };
+        let wanted = Wanted {
+            owner,
+            pool,
+            address: request.address,
+            exclude,
+            in_use,
+        };
+        match self.leases.acquire(wanted) {
+            Err(LeaseError::HoldsAnother { held }) => {
+                tracing::info!(%owner, address = %held.address, "the goal asks for another address");
+                self.free(session, owner, Some(&held))?;
+                self.leases.acquire(Wanted { in_use: None, ..wanted })
+            }
+            other => other,
+        }
+        .map_err(PlugError::Lease)
+    }
+
+    /// What the kernel carries for an owner without a lease.
+    fn in_use(
+        &self,
+        session: &mut Session,
+        owner: &Owner,
+    ) -> Result<Option<(IpAddr, Generation)>, PlugError> {
+        let links = HostLinks::read(&self.config.host, &mut session.route);
+        let links = links.map_err(PlugError::Netlink)?;
+        let latest = links.tags(owner).max_by_key(|tag| tag.generation);
+        Ok(latest.map(|tag| (tag.address, tag.generation)))
+    }
+
+    /// Removes all that an instance has, and frees its address.
+    ///
+    /// # Errors
+    /// See [`PlugError`]; the address stays leased until all else is gone.
+    pub fn detach(&self, owner: &Owner) -> Result<Vec<String>, PlugError> {
+        let _lock = self.lock(owner)?;
+        let mut session = self.session()?;
+        let lease = self
+            .leases
+            .list()
+            .map_err(PlugError::Lease)?
+            .of(owner)
+            .cloned();
+        let done = self.free(&mut session, owner, lease.as_ref());
+        self.give_back(session);
+        done
+    }
+
+    fn free(
+        &self,
+        session: &mut Session,
+        owner: &Owner,
+        lease: Option<&Lease>,
+    ) -> Result<Vec<String>, PlugError> {
+        let mut done = self.converge(session, owner, None)?;
+        if let Some(lease) = lease {
+            self.leases.release(lease).map_err(PlugError::Lease)?;
+            hit(Failpoint::LeaseRemoved);
+            done.push(format!("release {}", lease.address));
+        }
+        Ok(done)
+    }
+
+    pub(crate) fn desired(
+        &self,
+        request: &AttachRequest,
+        pool: &Pool,
+        lease: Lease,
+    ) -> Result<Desired, PlugError> {
+        if !pool.offers(lease.address) {
+            let (owner, pool) = (lease.owner, pool.name.clone());
+            return Err(PlugError::OutsidePool {
+                owner,
+                address: lease.address,
+                pool,
+            });
+        }
+        Ok(Desired {
+            tag: Tag::of(&self.config.host, &lease),
+            link: lease.link_name(&self.config.host),
+            lease,
+            bridge: self.config.bridge.name.clone(),
+            vlan: pool.vlan,
+            prefix: pool.subnet.prefix(),
+            gateway: pool.gateway,
+            mtu: pool.mtu,
+            rates: request.rates.or(pool.rate),
+            live_namespace: request.live_namespace.clone(),
+        })
+    }
+
+    pub(crate) fn attachment(&self, desired: &Desired, done: Vec<String>) -> Attachment {
+        Attachment {
+            owner: desired.lease.owner.clone(),
+            address: desired.lease.address,
+            prefix: desired.prefix,
+            gateway: desired.gateway,
+            vlan: desired.vlan,
+            mac: MacAddress::of(desired.lease.address),
+            namespace: self.pins.path(&desired.lease.owner),
+            link: desired.link.clone(),
+            generation: desired.lease.generation,
+            done,
+        }
+    }
+
+    /// Observes, plans and acts until nothing is left to do.
+    fn converge(
+        &self,
+        session: &mut Session,
+        owner: &Owner,
+        mut desired: Option<Desired>,
+    ) -> Result<Vec<String>, PlugError> {
+        let mut done = Vec::new();
+        for _ in 0..ROUNDS {
+            let plan = self.plan(session, owner, desired.as_ref());
+            for step in &plan.steps {
+                self.run(session, owner, step)?;
+                done.push(step.to_string());
+                if let (Step::Confirm { .. }, Some(desired)) = (step, &mut desired) {
+                    desired.lease.confirmed = true;
+                }
+            }
+            if !plan.blocked.is_empty() {
+                return Err(PlugError::Blocked {
+                    owner: owner.clone(),
+                    reasons: plan.blocked,
+                });
+            }
+            if plan.steps.is_empty() {
+                return Ok(done);
+            }
+        }
+        let plan = self.plan(session, owner, desired.as_ref());
+        if plan == Plan::default() {
+            return Ok(done);
+        }
+        let remaining = plan
+            .steps
+            .iter()
+            .map(ToString::to_string)
+            .chain(plan.blocked)
+            .collect();
+        Err(PlugError::NotConverged {
+            owner: owner.clone(),
+            remaining,
+        })
+    }
+
+    fn plan(&self, session: &mut Session, owner: &Owner, desired: Option<&Desired>) -> Plan {
+        let observed = self.observe(session, owner, desired.map(|desired| desired.link.as_str()));
+        match desired {
+            Some(desired) => plan::attach(desired, &self.config.host, &observed),
+            None => plan::detach(&observed),
+        }
+    }
+
+    fn observe(&self, session: &mut Session, owner: &Owner, link: Option<&str>) -> OwnerState {
+        let named = (owner, link.unwrap_or_default());
+        let read = self
+            .switch(&mut session.client)
+            .ports(&self.config.bridge.name, Some(named));
+        let links = HostLinks::read(&self.config.host, &mut session.route);
+        observe::owner(
+            owner,
+            link,
+            observe::switch(read),
+            links.as_ref(),
+            &self.pins,
+        )
+    }
+
+    fn run(&self, session: &mut Session, owner: &Owner, step: &Step) -> Result<(), PlugError> {
+        let mut executor = Executor {
+            config: &self.config,
+            owner,
+            pins: &self.pins,
+            leases: &self.leases,
+            client: &mut session.client,
+            route: &mut session.route,
+        };
+        tracing::debug!(%owner, %step, "act");
+        executor.run(step).map_err(|source| PlugError::Step {
+            owner: owner.clone(),
+            step: step.to_string(),
+            source: Box::new(source),
+        })
+    }
+
+    pub(crate) fn switch<'a>(&'a self, client: &'a mut Client) -> Switch<'a> {
+        let deadline = Deadline::after(self.config.timeouts.database);
+        Switch {
+            client,
+            host: &self.config.host,
+            deadline,
+        }
+    }
+
+    fn lock(&self, owner: &Owner) -> Result<Lock, PlugError> {
+        let path = self.config.run_dir.join("owners.lock");
+        let deadline = Deadline::after(self.config.timeouts.lock);
+        Lock::acquire(&path, owner.as_str(), deadline).map_err(|source| PlugError::Lock {
+            owner: owner.clone(),
+            source,
+        })
+    }
+
+    pub(crate) fn session(&self) -> Result<Session, PlugError> {
+        let idle = self
+            .clients
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .pop();
+        let client = idle.unwrap_or_else(|| Client::new(&self.config.ovsdb_socket));
+        let route = RouteSocket::open().map_err(PlugError::Netlink)?;
+        Ok(Session { client, route })
+    }
+
+    pub(crate) fn give_back(&self, session: Session) {
+        let mut idle = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
+        if idle.len() < self.config.parallel {
+            idle.push(session.client);
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! The helper's side: become one, take one request, answer, exit.
+
+use std::fs::OpenOptions;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+
+use nix::fcntl::{FcntlArg, fcntl};
+use nix::sys::prctl;
+use nix::sys::signal::Signal;
+
+use super::wire::{self, Reply, Request};
+use super::{MARK, exec, start, thread_count};
+use crate::error::{Result, RuntimeError};
+
+/// Exit code of a helper that could not even talk.
+const EXIT_NO_TALK: i32 = 70;
+
+/// Call this first thing in `main`, before any thread exists. In a helper it
+/// does the helper's work and never returns; otherwise it returns at once.
+pub fn run_if_helper() {
+    if std::env::args_os().nth(1).is_some_and(|arg| arg == MARK) {
+        std::process::exit(serve());
+    }
+}
+
+fn serve() -> i32 {
+    let stream = match become_helper() {
+        Ok(stream) => stream,
+        Err(_) => return EXIT_NO_TALK,
+    };
+    let (request, fds) = match wire::receive::<Request>(&stream) {
+        Ok(Some(request)) => request,
+        // The caller died before it asked for anything.
+        Ok(None) => return 0,
+        Err(_) => return EXIT_NO_TALK,
+    };
+    let done = match request {
+        Request::Start(request) => start::run(&stream, &request),
+        Request::Exec(request) => exec::run(&stream, &request, fds),
+    };
+    match done {
+        Ok(()) => 0,
+        Err(error) => {
+            let reply = Reply::Failed {
+                chain: chain(&error),
+            };
+            i32::from(wire::send(&stream, &reply, &[]).is_err()) * EXIT_NO_TALK
+        }
+    }
+}
+
+/// Ties this process's life to its caller's, makes orphans of its children its
+/// own, and moves the socket away from stdin, which becomes /dev/null.
+fn become_helper() -> Result<UnixStream> {
+    prctl::set_pdeathsig(Signal::SIGKILL)
+        .map_err(RuntimeError::syscall("tie the helper to its caller"))?;
+    prctl::set_child_subreaper(true).map_err(RuntimeError::syscall("become a subreaper"))?;
+    if thread_count()? != 1 {
+        return Err(RuntimeError::HelperProtocol {
+            operation: "starting",
+            found: "run_if_helper was called after a thread had been started".to_owned(),
+        });
+    }
+    let moved = fcntl(std::io::stdin(), FcntlArg::F_DUPFD_CLOEXEC(10))
+        .map_err(RuntimeError::syscall("move the helper's socket"))?;
+    // SAFETY: the kernel has just made this descriptor; nobody else has it.
+    let stream = unsafe { UnixStream::from_raw_fd(moved) };
+    let null = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open("/dev/null")
+        .map_err(RuntimeError::io("open", "/dev/null"))?;
+    put_at(&OwnedFd::from(null), 0)?;
+    Ok(stream)
+}
+
+/// Makes `number` another name of `fd`, kept across exec. Standard descriptors
+/// (0 to 2) only.
+pub(super) fn put_at(fd: &OwnedFd, number: i32) -> Result<()> {
+    // SAFETY: dup2 takes two integers; the standard descriptors are nobody's property here.
+    let done = unsafe { nix::libc::dup2(fd.as_raw_fd(), number) };
+    if done == number {
+        return Ok(());
+    }
+    Err(RuntimeError::syscall("set a standard descriptor")(
+        std::io::Error::last_os_error(),
+    ))
+}
+
+/// An error and its causes, outermost first, without repetitions: some libraries
+/// show their source in their own text.
+pub(super) fn chain(error: &RuntimeError) -> Vec<String> {
+    let mut chain = Vec::new();
+    let mut next: Option<&dyn std::error::Error> = Some(error);
+    while let Some(error) = next {
+        push_new(&mut chain, error.to_string());
+        next = error.source();
+    }
+    chain
+}
+
+/// Adds a text unless the one before it ends in it.
+pub(super) fn push_new(chain: &mut Vec<String>, text: String) {
+    if !chain.last().is_some_and(|last| last.ends_with(&text)) {
+        chain.push(text);
+    }
+}

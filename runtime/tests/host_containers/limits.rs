@@ -1,0 +1,3 @@
+//! later
+use crate::Test;
+pub(crate) const TESTS: &[Test] = &[];

@@ -1,0 +1,135 @@
+//! Replication: start, stop, where from, and semi-sync.
+
+use super::{
+    Cause, Deadline, Error, Result, Server,
+    credentials::Secret,
+    sql::{Sql, literal},
+    verbs::on_off,
+};
+
+/// Seconds between a receiver's attempts to connect.
+const CONNECT_RETRY: u32 = 2;
+/// Attempts before the receiver stops for good: the agent decides, so as good as never.
+const RETRY_COUNT: u32 = 1_000_000_000;
+
+/// Where a replica replicates from.
+#[derive(Debug, Clone)]
+pub struct Source {
+    /// Host name or address.
+    pub host: String,
+    /// Port.
+    pub port: u16,
+    /// The replication account's user.
+    pub user: String,
+    /// Its password, at most 32 characters (`SOURCE_PASSWORD`).
+    pub password: Secret,
+    /// Whether to replicate over TLS. Without it the password goes by the source's RSA key.
+    pub ssl: bool,
+    /// Whether to position by GTID.
+    pub auto_position: bool,
+}
+
+/// Which side of semi-synchronous replication.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SemiSyncRole {
+    /// Waits for acknowledgements.
+    Source,
+    /// Acknowledges. Takes effect when the receiver is next started.
+    Replica,
+}
+
+impl Server {
+    /// Stops the replication threads. Already stopped, or never configured, is no error.
+    ///
+    /// # Errors
+    /// [`Error::StopReplication`].
+    pub fn stop_replication(&mut self, deadline: Deadline) -> Result<()> {
+        let done = self.query("STOP REPLICA", deadline).map(drop);
+        done.map_err(|cause| Error::StopReplication {
+            server: self.name().to_owned(),
+            cause,
+        })
+    }
+
+    /// Starts the replication threads. Already running is no error. That they can connect and
+    /// apply shows in the next snapshot.
+    ///
+    /// # Errors
+    /// [`Error::StartReplication`]; 1200 when no source is configured.
+    pub fn start_replication(&mut self, deadline: Deadline) -> Result<()> {
+        let done = self.query("START REPLICA", deadline).map(drop);
+        done.map_err(|cause| Error::StartReplication {
+            server: self.name().to_owned(),
+            cause,
+        })
+    }
+
+    /// Stops replication and makes `source` the one to replicate from. Does not start it.
+    ///
+    /// # Errors
+    /// [`Error::PointAt`].
+    pub fn point_at(&mut self, source: &Source, deadline: Deadline) -> Result<()> {
+        let done = point_at(source).and_then(|sql| self.query(sql, deadline).map(drop));
+        done.map_err(|cause| Error::PointAt {
+            server: self.name().to_owned(),
+            cause,
+        })
+    }
+
+    /// Stops replication and forgets the source, the relay logs and the password, of every
+    /// channel.
+    ///
+    /// # Errors
+    /// [`Error::ResetReplica`].
+    pub fn reset_replica_all(&mut self, deadline: Deadline) -> Result<()> {
+        let done = self
+            .query("STOP REPLICA; RESET REPLICA ALL", deadline)
+            .map(drop);
+        done.map_err(|cause| Error::ResetReplica {
+            server: self.name().to_owned(),
+            cause,
+        })
+    }
+
+    /// Switches one side of semi-synchronous replication.
+    ///
+    /// # Errors
+    /// [`Error::SetSemiSync`]; 1193 when the plugin is not loaded.
+    pub fn set_semi_sync(
+        &mut self,
+        role: SemiSyncRole,
+        on: bool,
+        deadline: Deadline,
+    ) -> Result<()> {
+        let name = match role {
+            SemiSyncRole::Source => "rpl_semi_sync_source_enabled",
+            SemiSyncRole::Replica => "rpl_semi_sync_replica_enabled",
+        };
+        let done = self
+            .query(format!("SET GLOBAL {name} = {}", on_off(on)), deadline)
+            .map(drop);
+        done.map_err(|cause| Error::SetSemiSync {
+            server: self.name().to_owned(),
+            cause,
+        })
+    }
+}
+
+fn point_at(source: &Source) -> std::result::Result<Sql, Cause> {
+    let security = if source.ssl {
+        "SOURCE_SSL = 1, GET_SOURCE_PUBLIC_KEY = 0"
+    } else {
+        "SOURCE_SSL = 0, GET_SOURCE_PUBLIC_KEY = 1"
+    };
+    let text = format!(
+        "STOP REPLICA; CHANGE REPLICATION SOURCE TO SOURCE_HOST = {}, SOURCE_PORT = {}, \
+         SOURCE_USER = {}, SOURCE_PASSWORD = {}, {security}, SOURCE_AUTO_POSITION = {}, \
+         SOURCE_CONNECT_RETRY = {CONNECT_RETRY}, SOURCE_RETRY_COUNT = {RETRY_COUNT}",
+        literal(&source.host)?,
+        source.port,
+        literal(&source.user)?,
+        literal(source.password.expose())?,
+        u8::from(source.auto_position),
+    );
+    Ok(Sql::new(text).with_secret(&source.password))
+}

@@ -182,7 +182,7 @@ impl Executor<'_> {
             Step::RemoveGateway { gateway } => {
                 self.with_inner(|route, link| route.remove_gateway(link.index, *gateway))
             }
-            Step::Probe { address } => self.probe(*address),
+            Step::Probe { address, from } => self.probe(*address, *from),
             Step::AddAddress { address, prefix } => {
                 self.with_inner(|route, link| route.add_address(link.index, *address, *prefix))?;
                 hit(Failpoint::AddressSet);
@@ -375,9 +375,10 @@ impl Executor<'_> {
         done
     }
 
-    fn probe(&mut self, address: IpAddr) -> Result<(), StepError> {
+    fn probe(&mut self, address: IpAddr, from: MacAddress) -> Result<(), StepError> {
         let probing = self.config.probing;
-        let stranger = self.neighbours(move |index| neighbour::probe(index, address, probing))?;
+        let stranger =
+            self.neighbours(move |index| neighbour::probe(index, address, from, probing))?;
         if let Some(by) = stranger {
             return Err(StepError::AddressTaken { address, by });
         }

@@ -248,6 +248,15 @@ impl MacAddress {
             }
         }
     }
+
+    /// The hardware address that asks whether an address is taken, on behalf of a link.
+    ///
+    /// Not the one that the address will have: whoever has the address may have that one
+    /// too, and switches would send us what is theirs, and the answer back to them.
+    pub(crate) fn for_probing(link: &str) -> Self {
+        let [_, _, _, a, b, c, d, e] = fnv1a(link.as_bytes()).to_be_bytes();
+        Self([0x0a, a, b, c, d, e])
+    }
 }
 
 impl fmt::Display for MacAddress {

@@ -68,9 +68,9 @@ pub(super) fn announcement(address: IpAddr, mac: MacAddress) -> Vec<u8> {
 /// Whether a frame shows that somebody has, or is about to take, `address`: the
 /// hardware address it came from.
 ///
-/// A probe with our own hardware address may be ours, sent back by a loop, and is no
-/// claim; an answer can't be ours, because we have not taken the address yet.
-pub(super) fn claims(frame: &[u8], address: IpAddr, mac: MacAddress) -> Option<MacAddress> {
+/// A probe from `ours` is our own, sent back by a loop, and no claim; an answer can't be
+/// ours, because we have not taken the address yet.
+pub(super) fn claims(frame: &[u8], address: IpAddr, ours: MacAddress) -> Option<MacAddress> {
     let from = MacAddress(frame.get(6..12)?.try_into().ok()?);
     let ethertype = u16::from_be_bytes(frame.get(12..ETHERNET)?.try_into().ok()?);
     let body = frame.get(ETHERNET..)?;
@@ -81,7 +81,7 @@ pub(super) fn claims(frame: &[u8], address: IpAddr, mac: MacAddress) -> Option<M
     };
     match claim {
         Claim::Has => Some(from),
-        Claim::Asks => (from != mac).then_some(from),
+        Claim::Asks => (from != ours).then_some(from),
     }
 }
 

@@ -8,8 +8,9 @@
 //! database that starts would wait for them each time. [`Probing`] sets them.
 //!
 //! Hardware addresses follow from addresses (`MacAddress::of`), so that a second host
-//! with the same address also has the same hardware address: a frame is not taken for
-//! our own because of that.
+//! with the same address also has the same hardware address. Questions are therefore
+//! sent from another one, made for asking: an answer to the address's own would never
+//! get past the switch that has just learned that it moved.
 
 mod frame;
 
@@ -64,18 +65,18 @@ const ANNOUNCEMENTS: u32 = 3;
 const ANNOUNCE_INTERVAL: Duration = Duration::from_millis(10);
 const FRAME_MAX: usize = 2048;
 
-/// Asks whether anybody has `address`; the hardware address of who answered.
+/// Asks, as `from`, whether anybody has `address`; the hardware address of who answered.
 ///
 /// `index` is a link of the calling thread's namespace.
 pub(crate) fn probe(
     index: u32,
     address: IpAddr,
+    from: MacAddress,
     probing: Probing,
 ) -> Result<Option<MacAddress>, NeighbourError> {
-    let mac = MacAddress::of(address);
     let socket = PacketSocket::open(index, frame::ethertype(address))?;
     for turn in 1..=probing.count {
-        socket.send(&frame::probe(address, mac))?;
+        socket.send(&frame::probe(address, from))?;
         let wait = if turn == probing.count {
             probing.wait
         } else {
@@ -83,7 +84,7 @@ pub(crate) fn probe(
         };
         let deadline = Deadline::after(wait);
         while let Some(frame) = socket.receive(deadline)? {
-            if let Some(stranger) = frame::claims(&frame, address, mac) {
+            if let Some(stranger) = frame::claims(&frame, address, from) {
                 return Ok(Some(stranger));
             }
         }

@@ -423,7 +423,8 @@ impl Builder<'_> {
         }
         let missing = !addresses.contains(&(address, prefix));
         if missing {
-            steps.push(Step::Probe { address });
+            let from = MacAddress::for_probing(&self.desired.link);
+            steps.push(Step::Probe { address, from });
             steps.push(Step::AddAddress { address, prefix });
         }
         // Removing an address takes the routes by it along.

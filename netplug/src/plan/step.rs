@@ -86,6 +86,7 @@ pub(crate) enum Step {
     },
     Probe {
         address: IpAddr,
+        from: MacAddress,
     },
     AddAddress {
         address: IpAddr,
@@ -126,7 +127,7 @@ impl fmt::Display for Step {
             Self::ClearRate { end } => write!(f, "remove the limit of {end}"),
             Self::RemoveAddress { address, .. } => write!(f, "remove the address {address}"),
             Self::RemoveGateway { gateway } => write!(f, "remove the route by {gateway}"),
-            Self::Probe { address } => write!(f, "ask whether {address} is taken"),
+            Self::Probe { address, .. } => write!(f, "ask whether {address} is taken"),
             Self::AddAddress { address, prefix } => write!(f, "add the address {address}/{prefix}"),
             Self::AddGateway { gateway } => write!(f, "add the default route by {gateway}"),
             Self::Announce { address } => write!(f, "announce {address}"),

@@ -1,0 +1,514 @@
+//! What goes wrong: agents that die at every point, daemons that stop, strangers in
+//! the network, directories that vanish. Judged by `ip`, `ovs-vsctl` and `ping`.
+
+mod support;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use berth_netplug::failpoint::Failpoint;
+use berth_netplug::{Attachment, Config, Netplug, Outcome, PlugError, Timeouts};
+use nix::sys::signal::Signal;
+use support::{BRIDGE, Census, Host, goal, owner, pings, request, run, run_in, wait};
+
+/// Not a test: what other tests run as a process that dies.
+#[test]
+#[ignore = "other tests run it as a child process"]
+fn child() {
+    support::child_main();
+}
+
+/// An error and its causes.
+fn chain(error: &dyn std::error::Error) -> String {
+    let cause = error.source().map(|cause| format!(": {}", chain(cause)));
+    format!("{error}{}", cause.unwrap_or_default())
+}
+
+fn impatient(host: &Host) -> Netplug {
+    let timeouts = Timeouts {
+        database: Duration::from_millis(500),
+        apply: Duration::from_millis(500),
+        ..Timeouts::default()
+    };
+    Netplug::open(Config {
+        timeouts,
+        ..host.config()
+    })
+    .expect("the crate's directories")
+}
+
+fn attached(report: &berth_netplug::Report, name: &str) -> Attachment {
+    match &report.owners[&owner(name)] {
+        Outcome::Attached(attachment) => attachment.clone(),
+        other => panic!("{name}: {other:?}"),
+    }
+}
+
+#[test]
+fn an_attach_that_dies_anywhere_is_finished_by_the_next_pass() {
+    let host = Host::start();
+    let (plug, pools) = (host.plug(), host.pools());
+    let neighbour = plug
+        .attach(&pools, &request("neighbour", "ten"))
+        .expect("an attach");
+    for point in Failpoint::ATTACH {
+        host.die_at(&point.name(), "ten", "db1");
+        let wishes = [request("db1", "ten"), request("neighbour", "ten")];
+        let report = plug.reconcile(&pools, &goal(&wishes, &[])).expect("a pass");
+        let repaired = attached(&report, "db1");
+        assert_eq!(
+            attached(&report, "neighbour").done,
+            Vec::<String>::new(),
+            "{point:?}"
+        );
+        assert!(
+            report.orphans.is_empty() && report.strays.is_empty(),
+            "{point:?}: {report:?}"
+        );
+        assert_eq!(
+            host.census(),
+            Census::of(&[&repaired, &neighbour]),
+            "{point:?}"
+        );
+        assert!(pings(&repaired.namespace, neighbour.address), "{point:?}");
+        plug.detach(&owner("db1")).expect("a detach");
+        assert_eq!(host.census(), Census::of(&[&neighbour]), "{point:?}");
+    }
+}
+
+#[test]
+fn an_attach_that_dies_anywhere_can_be_detached() {
+    let host = Host::start();
+    let plug = host.plug();
+    for point in Failpoint::ATTACH {
+        host.die_at(&point.name(), "ten", "db1");
+        plug.detach(&owner("db1")).expect("a detach");
+        assert_eq!(host.census(), Census::default(), "{point:?}");
+    }
+}
+
+#[test]
+fn a_detach_that_dies_anywhere_is_finished_by_the_next_pass() {
+    let host = Host::start();
+    let (plug, pools) = (host.plug(), host.pools());
+    for point in Failpoint::DETACH {
+        let wish = request("db1", "ten");
+        plug.attach(&pools, &wish).expect("an attach");
+        host.die_at(&point.name(), "detach", "db1");
+        let report = plug
+            .reconcile(&pools, &goal(&[], &["db1"]))
+            .expect("a pass");
+        let outcome = &report.owners[&owner("db1")];
+        assert!(
+            matches!(outcome, Outcome::Detached(_)),
+            "{point:?}: {outcome:?}"
+        );
+        assert_eq!(host.census(), Census::default(), "{point:?}");
+
+        // The same, when the instance is wanted back.
+        let before = plug.attach(&pools, &wish).expect("an attach");
+        host.die_at(&point.name(), "detach", "db1");
+        let report = plug.reconcile(&pools, &goal(&[wish], &[])).expect("a pass");
+        let after = attached(&report, "db1");
+        assert_eq!(after.address, before.address, "{point:?}");
+        assert_eq!(host.census(), Census::of(&[&after]), "{point:?}");
+        plug.detach(&owner("db1")).expect("a detach");
+    }
+}
+
+#[test]
+fn a_dead_database_is_named_and_nothing_is_lost() {
+    let mut host = Host::start();
+    let (plug, pools) = (host.plug(), host.pools());
+    let made = plug
+        .attach(&pools, &request("db1", "ten"))
+        .expect("an attach");
+    let before = host.census();
+    host.stop_database();
+    let error = plug
+        .attach(&pools, &request("db2", "ten"))
+        .expect_err("no database");
+    let text = chain(&error);
+    assert!(
+        text.contains("can't connect to Open vSwitch's database"),
+        "{text}"
+    );
+    let error = plug.detach(&owner("db1")).expect_err("no database");
+    assert!(matches!(error, PlugError::Blocked { .. }), "{error:?}");
+    assert!(Path::new(&made.namespace).exists(), "nothing was removed");
+    // Limits are held without the switch.
+    let mut faster = request("db1", "ten");
+    faster.rates.inbound = "300Mbit".parse().ok();
+    let error = plug.attach(&pools, &faster).expect_err("no database");
+    assert!(matches!(error, PlugError::Blocked { .. }), "{error:?}");
+    let outer = run("tc", &["qdisc", "show", "dev", &made.link]);
+    assert!(outer.contains("rate 300Mbit"), "{outer}");
+    host.start_database();
+    plug.detach(&owner("db2")).expect("the failed one's detach");
+    assert_eq!(host.census(), before);
+}
+
+#[test]
+fn a_stopped_database_is_given_up_in_time() {
+    let host = Host::start();
+    host.plug();
+    let (plug, pools) = (impatient(&host), host.pools());
+    host.signal_database(Signal::SIGSTOP);
+    let error = plug
+        .attach(&pools, &request("db1", "ten"))
+        .expect_err("no answer");
+    let text = chain(&error);
+    assert!(text.contains("did not answer within 500ms"), "{text}");
+    host.signal_database(Signal::SIGCONT);
+    let made = host
+        .plug()
+        .attach(&pools, &request("db1", "ten"))
+        .expect("an attach");
+    assert_eq!(host.census(), Census::of(&[&made]));
+}
+
+#[test]
+fn a_stopped_switch_is_given_up_in_time_and_finished_later() {
+    let host = Host::start();
+    host.plug();
+    let (plug, pools) = (impatient(&host), host.pools());
+    host.signal_daemon(Signal::SIGSTOP);
+    let error = plug
+        .attach(&pools, &request("db1", "ten"))
+        .expect_err("nothing is applied");
+    let text = chain(&error);
+    assert!(
+        text.contains("ovs-vswitchd did not apply configuration"),
+        "{text}"
+    );
+    host.signal_daemon(Signal::SIGCONT);
+    let made = host
+        .plug()
+        .attach(&pools, &request("db1", "ten"))
+        .expect("an attach");
+    assert_eq!(host.census(), Census::of(&[&made]));
+    // What is there can go while the switch sleeps.
+    host.signal_daemon(Signal::SIGSTOP);
+    plug.detach(&owner("db1")).expect("a detach");
+    host.signal_daemon(Signal::SIGCONT);
+    assert_eq!(host.census(), Census::default());
+}
+
+#[test]
+fn a_foreign_bridge_is_refused_and_left_alone() {
+    let host = Host::start();
+    host.vsctl(&[
+        "add-br",
+        BRIDGE,
+        "--",
+        "set",
+        "bridge",
+        BRIDGE,
+        "datapath_type=netdev",
+    ]);
+    let plug = Netplug::open(host.config()).expect("the crate's directories");
+    let text = chain(&plug.ensure_bridge().expect_err("a foreign bridge"));
+    assert!(
+        text.contains("belongs to nobody known") && text.contains("hand it over"),
+        "{text}"
+    );
+    let error = plug
+        .attach(&host.pools(), &request("db1", "ten"))
+        .expect_err("a foreign bridge");
+    assert!(error.to_string().contains("is not ours"), "{error}");
+    plug.detach(&owner("db1")).expect("a detach");
+    assert_eq!(host.census(), Census::default());
+    assert_eq!(host.vsctl(&["list-br"]).trim(), BRIDGE);
+    host.vsctl(&["set", "bridge", BRIDGE, "external_ids:berth-host=bthost"]);
+    assert_eq!(
+        plug.ensure_bridge().expect("it was handed over"),
+        Vec::<String>::new()
+    );
+    plug.attach(&host.pools(), &request("db1", "ten"))
+        .expect("an attach");
+}
+
+#[test]
+fn what_is_not_ours_stays() {
+    let host = Host::start();
+    let (plug, pools) = (host.plug(), host.pools());
+    run(
+        "ip",
+        &[
+            "link", "add", "bt-other", "type", "veth", "peer", "name", "bt-peer",
+        ],
+    );
+    run(
+        "ip",
+        &[
+            "link",
+            "set",
+            "bt-other",
+            "alias",
+            "berth otherhost db1 10.20.0.2/1",
+        ],
+    );
+    host.vsctl(&[
+        "add-port",
+        BRIDGE,
+        "bt-other",
+        "--",
+        "set",
+        "port",
+        "bt-other",
+        "external_ids:berth-host=otherhost",
+        "external_ids:berth-owner=db1",
+    ]);
+    let wish = request("db1", "ten");
+    plug.reconcile(&pools, &goal(&[wish], &[])).expect("a pass");
+    let report = plug
+        .reconcile(&pools, &goal(&[], &["db1"]))
+        .expect("a pass");
+    assert!(
+        matches!(report.owners[&owner("db1")], Outcome::Detached(_)),
+        "{report:?}"
+    );
+    assert_eq!(host.ports(), ["bt-other"]);
+    run("ip", &["link", "show", "bt-other"]);
+}
+
+#[test]
+fn a_full_pool_says_so_and_serves_again_after_a_release() {
+    let host = Host::start();
+    let (plug, pools) = (host.plug(), host.pools());
+    for name in ["db1", "db2"] {
+        plug.attach(&pools, &request(name, "tiny"))
+            .expect("an attach");
+    }
+    let error = plug
+        .attach(&pools, &request("db3", "tiny"))
+        .expect_err("a full pool");
+    assert!(
+        chain(&error).contains("pool tiny has no free address"),
+        "{}",
+        chain(&error)
+    );
+    plug.detach(&owner("db1")).expect("a detach");
+    let made = plug
+        .attach(&pools, &request("db3", "tiny"))
+        .expect("an attach");
+    assert_eq!(made.address.to_string(), "10.40.0.1");
+}
+
+/// Puts somebody with an address on the bridge whom no lease knows.
+fn stranger(host: &Host, vlan: u16, address: &str) -> Child {
+    let holder = Command::new("unshare")
+        .args(["--net", "sleep", "1000"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .spawn()
+        .expect("a namespace for a stranger");
+    let namespace = PathBuf::from(format!("/proc/{}/ns/net", holder.id()));
+    let own = fs::read_link("/proc/thread-self/ns/net").expect("our namespace");
+    wait("the stranger's namespace", || {
+        fs::read_link(&namespace).is_ok_and(|ns| ns != own)
+    });
+    let pid = holder.id().to_string();
+    run(
+        "ip",
+        &[
+            "link", "add", "bt-str", "type", "veth", "peer", "name", "eth0", "netns", &pid,
+        ],
+    );
+    run("ip", &["link", "set", "bt-str", "up"]);
+    let add = ["ip", "addr", "add", address, "dev", "eth0", "nodad"];
+    let add = if address.contains(':') {
+        &add[..]
+    } else {
+        &add[..6]
+    };
+    run_in(&namespace, add);
+    run_in(&namespace, &["ip", "link", "set", "eth0", "up"]);
+    host.vsctl(&["add-port", BRIDGE, "bt-str", &format!("tag={vlan}")]);
+    holder
+}
+
+fn a_stranger_s_address_is_not_used(pool: &str, vlan: u16, taken: &str, prefix: u8) {
+    let host = Host::start();
+    let (plug, pools) = (host.plug(), host.pools());
+    let mut holder = stranger(&host, vlan, &format!("{taken}/{prefix}"));
+    let made = plug
+        .attach(&pools, &request("db1", pool))
+        .expect("another address");
+    assert_ne!(made.address.to_string(), taken);
+    assert_eq!(
+        made.generation.0, 2,
+        "the first one was tried and given back"
+    );
+    assert_eq!(host.census(), Census::of(&[&made]));
+    let mut wish = request("db2", pool);
+    wish.address = taken.parse().ok();
+    let error = plug
+        .attach(&pools, &wish)
+        .expect_err("exactly that address");
+    assert!(
+        chain(&error).contains(&format!("{taken} is in use by somebody")),
+        "{error}"
+    );
+    let namespace = made.namespace.with_file_name("db2");
+    let inner = run_in(&namespace, &["ip", "addr", "show", "eth0"]);
+    assert!(!inner.contains(taken), "{inner}");
+    holder.kill().expect("the stranger goes");
+    holder.wait().expect("the stranger is gone");
+    wait("its link to go", || {
+        !support::output("ip", &["link", "show", "bt-str"])
+            .status
+            .success()
+    });
+    plug.attach(&pools, &wish)
+        .expect("the address once it is free");
+}
+
+#[test]
+fn a_stranger_s_ipv4_address_is_not_used() {
+    a_stranger_s_address_is_not_used("ten", 10, "10.20.0.2", 24);
+}
+
+#[test]
+fn a_stranger_s_ipv6_address_is_not_used() {
+    a_stranger_s_address_is_not_used("six", 30, "fd00:20::2", 64);
+}
+
+#[test]
+fn an_address_that_was_in_service_is_not_exchanged() {
+    let host = Host::start();
+    let (plug, pools) = (host.plug(), host.pools());
+    let made = plug
+        .attach(&pools, &request("db1", "ten"))
+        .expect("an attach");
+    // As after a reboot: the kernel has nothing, the database and the leases all.
+    run("ip", &["link", "del", &made.link]);
+    run("umount", &[support::text(&made.namespace)]);
+    let mut holder = stranger(&host, 10, &format!("{}/24", made.address));
+    let error = plug
+        .attach(&pools, &request("db1", "ten"))
+        .expect_err("it is taken");
+    assert!(
+        chain(&error).contains("is in use by somebody"),
+        "{}",
+        chain(&error)
+    );
+    assert_eq!(plug.leases().expect("the leases")[0].address, made.address);
+    holder.kill().expect("the stranger goes");
+    holder.wait().expect("the stranger is gone");
+}
+
+#[test]
+fn after_a_reboot_everything_comes_back_at_its_address() {
+    let mut host = Host::start();
+    let (plug, pools) = (host.plug(), host.pools());
+    let wishes: Vec<_> = ["db1", "db2", "db3"]
+        .map(|name| request(name, "ten"))
+        .into();
+    let before: Vec<_> = wishes
+        .iter()
+        .map(|wish| plug.attach(&pools, wish).expect("an attach"))
+        .collect();
+    host.stop_daemon();
+    for made in &before {
+        run("ip", &["link", "del", &made.link]);
+        run("umount", &[support::text(&made.namespace)]);
+    }
+    fs::remove_dir_all(host.dir().join("run")).expect("an empty /run");
+    host.start_daemon();
+    let plug = host.plug();
+    let report = plug.reconcile(&pools, &goal(&wishes, &[])).expect("a pass");
+    let after: Vec<_> = ["db1", "db2", "db3"]
+        .map(|name| attached(&report, name))
+        .into();
+    for (before, after) in before.iter().zip(&after) {
+        assert_eq!(before.address, after.address);
+    }
+    assert_eq!(host.census(), Census::of(&after.iter().collect::<Vec<_>>()));
+    assert!(pings(&after[0].namespace, after[1].address));
+}
+
+#[test]
+fn a_lost_pin_is_restored_from_the_running_container() {
+    let host = Host::start();
+    let (plug, pools) = (host.plug(), host.pools());
+    let mut wish = request("db1", "ten");
+    let made = plug.attach(&pools, &wish).expect("an attach");
+    let net = format!("--net={}", support::text(&made.namespace));
+    let mut mysqld = Command::new("nsenter")
+        .args([&net, "sleep", "1000"])
+        .spawn()
+        .expect("a process");
+    let live = PathBuf::from(format!("/proc/{}/ns/net", mysqld.id()));
+    let own = fs::read_link("/proc/thread-self/ns/net").expect("our namespace");
+    wait("the process to be inside", || {
+        fs::read_link(&live).is_ok_and(|ns| ns != own)
+    });
+    let inode = fs::read_link(&live).expect("its namespace");
+    run("umount", &[support::text(&made.namespace)]);
+    fs::remove_dir_all(host.dir().join("run")).expect("an emptied run directory");
+
+    wish.live_namespace = Some(live);
+    let plug = host.plug();
+    let again = plug.attach(&pools, &wish).expect("a repair");
+    assert_eq!(again.done.len(), 1, "only the pin: {:?}", again.done);
+    let pinned = support::inside(&again.namespace, || {
+        fs::read_link("/proc/thread-self/ns/net").expect("a namespace")
+    });
+    assert_eq!(pinned, inode);
+    assert_eq!(host.census(), Census::of(&[&again]));
+    mysqld.kill().expect("the process ends");
+    mysqld.wait().expect("the process is gone");
+}
+
+#[test]
+fn lost_leases_change_no_address_and_remove_nothing() {
+    let host = Host::start();
+    let (plug, pools) = (host.plug(), host.pools());
+    let mut wish = request("db1", "ten");
+    wish.address = "10.20.0.55".parse().ok();
+    let made = plug.attach(&pools, &wish).expect("an attach");
+    plug.attach(&pools, &request("db2", "ten"))
+        .expect("an attach");
+    fs::remove_dir_all(host.dir().join("state")).expect("the leases are lost");
+    let error = plug
+        .reconcile(&pools, &goal(&[], &[]))
+        .expect_err("nothing is known");
+    assert!(matches!(error, PlugError::Lease(_)), "{error:?}");
+    let plug = host.plug();
+    let report = plug
+        .reconcile(&pools, &goal(&[request("db1", "ten")], &[]))
+        .expect("a pass");
+    assert_eq!(attached(&report, "db1").address, made.address);
+    assert_eq!(attached(&report, "db1").link, made.link);
+    assert_eq!(
+        report.strays.into_iter().collect::<Vec<_>>(),
+        [owner("db2")]
+    );
+    assert_eq!(host.census().links.len(), 2, "the stray one is left alone");
+    plug.reconcile(&pools, &goal(&[], &["db2"]))
+        .expect("a pass");
+    assert_eq!(host.census(), Census::of(&[&made]));
+}
+
+#[test]
+fn the_daemon_may_restart_at_any_time() {
+    let mut host = Host::start();
+    let (plug, pools) = (host.plug(), host.pools());
+    let attach = |name| {
+        plug.attach(&pools, &request(name, "ten"))
+            .expect("an attach")
+    };
+    let (one, two) = (attach("db1"), attach("db2"));
+    host.stop_daemon();
+    host.start_daemon();
+    wait("the switch to be back", || {
+        pings(&one.namespace, two.address)
+    });
+    let wishes = [request("db1", "ten"), request("db2", "ten")];
+    let report = plug.reconcile(&pools, &goal(&wishes, &[])).expect("a pass");
+    assert_eq!(attached(&report, "db1").address, one.address);
+    assert_eq!(host.census(), Census::of(&[&one, &two]));
+}

@@ -7,6 +7,7 @@
 use std::{
     collections::BTreeMap,
     fs, io,
+    net::{IpAddr, Ipv4Addr},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -73,7 +74,7 @@ struct RawConfig {
     image: String,
     fleet_key: PathBuf,
     memory: Option<ByteSize>,
-    bind_address: String,
+    bind_address: IpAddr,
     interval: String,
     hosts: BTreeMap<String, String>,
 }
@@ -91,7 +92,7 @@ impl Default for RawConfig {
             image: "berth/mysql:9.7".into(),
             fleet_key: "/etc/berth/fleet.key".into(),
             memory: None,
-            bind_address: "*".into(),
+            bind_address: Ipv4Addr::UNSPECIFIED.into(),
             interval: "30s".into(),
             hosts: BTreeMap::new(),
         }
@@ -121,8 +122,8 @@ pub struct Config {
     pub fleet_key: PathBuf,
     /// Memory for instances, in bytes.
     pub memory_bytes: u64,
-    /// Address that servers in host mode listen on, as mysqld takes it.
-    pub bind_address: String,
+    /// Address that servers in host mode listen on; 0.0.0.0 is every one.
+    pub bind_address: IpAddr,
     /// Time between passes when nothing happens.
     pub interval: Duration,
     /// Addresses of hosts that the system's resolver doesn't know.
@@ -204,10 +205,10 @@ impl Config {
         self.state_dir.join("images")
     }
 
-    /// Initialised data directories to copy from.
+    /// Initialised data directories to copy from, on the file system of the data.
     #[must_use]
     pub fn templates_dir(&self) -> PathBuf {
-        self.state_dir.join("templates")
+        self.data_dir.join(".templates")
     }
 
     /// The goals in force, kept over restarts.

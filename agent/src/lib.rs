@@ -2,8 +2,17 @@
 //!
 //! Data flows one way: goal → observe → plan → act → status.
 
+pub mod act;
+pub mod cli;
 pub mod config;
 pub mod data;
 pub mod files;
 pub mod goal;
+pub mod host;
+pub mod journal;
 pub mod mysql;
+pub mod observe;
+pub mod plan;
+pub mod reconcile;
+pub mod status;
+pub mod wake;

@@ -32,6 +32,26 @@ pub struct StatusDocument {
     pub refusals: Vec<Refusal>,
     /// Every instance by its entry's key.
     pub instances: BTreeMap<EntryKey, InstanceStatus>,
+    /// The steps that were completed last, oldest first; at most [`RECENT_MAX`].
+    pub recent: Vec<RecentStep>,
+}
+
+/// How many completed steps a status document keeps.
+pub const RECENT_MAX: usize = 200;
+
+/// A step that was completed, or failed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct RecentStep {
+    /// The entry's key, or the image or template that the step was for.
+    pub lane: String,
+    /// The step, in words.
+    pub step: String,
+    /// When it ended.
+    pub at: Timestamp,
+    /// How long it took, in milliseconds.
+    pub took_ms: u64,
+    /// The error and its causes; empty if it worked.
+    pub error: Vec<String>,
 }
 
 /// Whether the agent is at work, as the reader of the document finds it.
@@ -68,6 +88,8 @@ pub struct AgentStatus {
     pub last_pass_at: Timestamp,
     /// How long the last pass took, in milliseconds.
     pub last_pass_ms: u64,
+    /// How often it makes a pass when nothing happens, in milliseconds.
+    pub interval_ms: u64,
     /// What woke it for the last pass.
     pub last_wake: String,
 }
@@ -276,6 +298,8 @@ pub struct InstanceStatus {
     pub retry: Option<Retry>,
     /// How often its server ended without being told to, since it was made.
     pub crashes: u32,
+    /// How the last of them ended.
+    pub last_exit: Option<String>,
     /// How it is reached.
     pub address: Option<String>,
     /// The server's version.

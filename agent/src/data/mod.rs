@@ -31,3 +31,15 @@ pub fn marker_path(instance_dir: &Path) -> PathBuf {
 pub fn mysql_dir(instance_dir: &Path) -> PathBuf {
     instance_dir.join("mysql")
 }
+
+/// Whether a template is complete: the file that says so is written last.
+#[must_use]
+pub fn template_is_ready(template_dir: &Path) -> bool {
+    template_ready_path(template_dir).is_file()
+}
+
+/// The file that says that a template is complete.
+#[must_use]
+pub fn template_ready_path(template_dir: &Path) -> PathBuf {
+    template_dir.join("ready")
+}

@@ -115,7 +115,7 @@ impl Server {
 
 /// The accounts as they are. The stored hash goes out in hex: its salt is binary.
 const EXISTING: &str = "SELECT u.User AS user, u.plugin AS plugin, \
-     HEX(u.authentication_string) AS stored, u.ssl_type AS ssl_type, \
+     HEX(u.authentication_string) AS stored_hex, u.ssl_type AS ssl_type, \
      u.account_locked AS locked, u.Repl_slave_priv AS repl_slave, \
      u.Repl_client_priv AS repl_client, \
      EXISTS (SELECT 1 FROM mysql.global_grants g WHERE g.USER = u.User AND g.HOST = u.Host \
@@ -129,7 +129,7 @@ fn faults(row: &Row, purpose: Purpose, password: &Secret) -> std::result::Result
         Purpose::Check => "repl_client",
     };
     let sha2 = row.text("plugin")? == "caching_sha2_password";
-    let stored = unhex(row.optional("stored")?.unwrap_or_default())?;
+    let stored = unhex(row.optional("stored_hex")?.unwrap_or_default())?;
     // A stored form that is not known is not called wrong: it would be rewritten every pass.
     let password_differs = sha_crypt::verify(&stored, password.expose()) == Some(false);
     let login = !sha2

@@ -1,0 +1,70 @@
+# Everything that can be done with this repository. `make help` lists it.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+CARGO := scripts/cargo
+BERTH := target/release/berth
+
+.PHONY: help
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo
+	@echo "What starts containers needs root: sudo make demo, sudo make test."
+
+.PHONY: deps
+deps: ## Install the packages that building, the demo and the tests need (Debian)
+	scripts/install-deps
+
+.PHONY: build
+build: deps ## Build the release binary, target/release/berth
+	$(CARGO) build --release --locked -p berth-agent
+
+.PHONY: demo
+demo: build ## Run a master and two minions below .demo/, from goal files alone
+	scripts/demo start
+
+.PHONY: demo-stop
+demo-stop: ## Stop the demo and remove its containers; its data stays in .demo/
+	scripts/demo stop
+
+.PHONY: demo-clean
+demo-clean: demo-stop ## Stop the demo and remove all it made
+	scripts/demo clean
+
+.PHONY: test
+test: deps ## Run all tests: lints, pure, loop and host tiers (root)
+	scripts/test
+
+.PHONY: test-pure
+test-pure: ## Run the tests that need neither root nor packages
+	$(CARGO) test --locked --workspace --lib
+
+.PHONY: soak
+soak: deps ## Run the long forms of the tests; COUNT=1000 kills, SEED=... to repeat a run
+	BERTH_SOAK_COUNT=$(or $(COUNT),1000) BERTH_SOAK_SEED=$(SEED) \
+		$(CARGO) test --locked -p berth-integration --test host_kill -- --nocapture
+
+.PHONY: lint
+lint: ## rustfmt and clippy, without warnings
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+
+.PHONY: deny
+deny: ## Licences, sources and advisories of all dependencies (installs cargo-deny)
+	command -v cargo-deny >/dev/null || $(CARGO) install --locked cargo-deny
+	$(CARGO) deny --locked check
+
+.PHONY: schema
+schema: ## Write docs/schema/ anew from the types
+	BERTH_WRITE_SCHEMA=1 $(CARGO) test --locked -p berth-model --test schema
+
+.PHONY: bench
+bench: build ## Measure convergence and the agent at rest
+	$(CARGO) run --release --locked -p berth-benches
+
+.PHONY: clean
+clean: ## Remove what was built
+	$(CARGO) clean

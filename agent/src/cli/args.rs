@@ -1,0 +1,245 @@
+//! The commands and their options.
+
+use std::path::PathBuf;
+
+use berth_model::{ByteSize, EntryKey, HostName};
+use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+
+use crate::config::DEFAULT_PATH;
+
+/// Many MySQL servers on one host, each in its own container, as the goal files say.
+#[derive(Debug, Parser)]
+#[command(
+    name = "berth",
+    version,
+    after_help = "\
+Examples:
+  berth preflight                    what this host can and can't do
+  berth goal check /etc/berth/goal.d/*.json
+  berth status --watch               every instance, live
+  berth exec -it db1-orders-db1 -- mysql
+  berth logs -f db1-orders-db1
+
+Exit codes: 0 all is well, 1 bad news or a failure, 2 a wrong command line."
+)]
+pub(super) struct Args {
+    /// The configuration file.
+    #[arg(long, global = true, env = "BERTH_CONFIG", default_value = DEFAULT_PATH)]
+    pub(super) config: PathBuf,
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Run the agent in the foreground: converge every 30 seconds, and when something changes
+    Agent(Agent),
+    /// Show what every instance is, does and uses; needs no agent
+    #[command(after_help = "\
+Examples:
+  berth status                       a table
+  berth status db1-orders-db1        everything about one instance
+  berth status --json | jq '.instances[].state'
+  berth status --watch               again every second, until Ctrl-C
+
+Exit code 1 if an instance is not converged, or the agent is not at work.")]
+    Status(Status),
+    /// Wait until every instance is as its goal says
+    #[command(after_help = "\
+Examples:
+  berth wait --timeout 60s && echo converged
+  berth wait --timeline              and say which step took how long")]
+    Wait(Wait),
+    /// Show the log of an instance's server
+    Logs(Logs),
+    /// Run a command in an instance's container
+    #[command(after_help = "\
+Examples:
+  berth exec -it db1-orders-db1 -- mysql
+  berth exec db1-orders-db1 -- mysql -e 'SHOW REPLICA STATUS\\G'
+
+The exit code is the command's own; 126 or 127 if it can't be run.")]
+    Exec(Exec),
+    /// Work with goal files
+    Goal {
+        #[command(subcommand)]
+        command: Goal,
+    },
+    /// Tell what this host can and can't do, what follows from it, and the remedy
+    Preflight(Json),
+    /// Work with images
+    Image {
+        #[command(subcommand)]
+        command: Image,
+    },
+    /// Print the completion script of a shell
+    #[command(after_help = "\
+Example:
+  berth completion bash > /etc/bash_completion.d/berth")]
+    Completion {
+        /// The shell.
+        shell: Shell,
+    },
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(super) enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(super) struct Agent {
+    /// The form of the agent's own log, on standard error.
+    #[arg(long, value_enum, default_value = "text")]
+    log_format: LogFormat,
+}
+
+impl Agent {
+    pub(super) fn log_format(&self) -> crate::reconcile::LogFormat {
+        match self.log_format {
+            LogFormat::Text => crate::reconcile::LogFormat::Text,
+            LogFormat::Json => crate::reconcile::LogFormat::Json,
+        }
+    }
+}
+
+#[derive(Debug, ClapArgs)]
+pub(super) struct Json {
+    /// Print JSON instead of a table.
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(super) struct Status {
+    /// Only this instance, with everything that is known of it.
+    pub(super) instance: Option<EntryKey>,
+    /// Show it again every second, until interrupted.
+    #[arg(long, short)]
+    pub(super) watch: bool,
+    /// Print the status document as JSON (docs/schema/status-v1.json).
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(super) struct Wait {
+    /// Give up after this time.
+    #[arg(long, default_value = "5m", value_parser = humantime::parse_duration)]
+    pub(super) timeout: std::time::Duration,
+    /// At least this many instances must be there.
+    #[arg(long, default_value_t = 1)]
+    pub(super) instances: usize,
+    /// Print which step took how long.
+    #[arg(long)]
+    pub(super) timeline: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(super) struct Logs {
+    /// The instance.
+    pub(super) instance: EntryKey,
+    /// Go on as the log grows, until interrupted.
+    #[arg(long, short)]
+    pub(super) follow: bool,
+    /// Begin this many lines before the end.
+    #[arg(long, short = 'n', default_value_t = 200)]
+    pub(super) lines: usize,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(super) struct Exec {
+    /// Keep standard input open.
+    #[arg(long, short)]
+    pub(super) interactive: bool,
+    /// Give the command a terminal.
+    #[arg(long, short)]
+    pub(super) tty: bool,
+    /// The user in the container, as uid or uid:gid; root by default, as which the `mysql`
+    /// client logs in without a password.
+    #[arg(long, short)]
+    pub(super) user: Option<String>,
+    /// The instance.
+    pub(super) instance: EntryKey,
+    /// The command and its arguments.
+    #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
+    pub(super) command: Vec<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Goal {
+    /// Check goal files as the agent would, anywhere, without root
+    #[command(after_help = "\
+Examples:
+  berth goal check /etc/berth/goal.d/*.json
+  berth goal check --host db1 --memory 256GiB goals/*.json
+
+Exit code 1 if anything is refused.")]
+    Check(GoalCheck),
+    /// Print the JSON Schema of goal files
+    Schema,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(super) struct GoalCheck {
+    /// Check as this host would; otherwise as every host that the entries name.
+    #[arg(long)]
+    pub(super) host: Option<HostName>,
+    /// The memory for instances of each host; without it only shares are added up.
+    #[arg(long)]
+    pub(super) memory: Option<ByteSize>,
+    /// Print the result as JSON.
+    #[arg(long)]
+    pub(super) json: bool,
+    /// The goal files.
+    #[arg(required = true)]
+    pub(super) files: Vec<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Image {
+    /// Build an image from Debian packages by a recipe
+    #[command(after_help = "\
+Examples:
+  berth image build mysql
+  berth image build ./recipes/mine --tag mine/mysql:1")]
+    Build {
+        /// A built-in recipe (mysql, toolkit, percona) or a recipe's directory.
+        recipe: String,
+        /// The name of the image; otherwise the recipe's.
+        #[arg(long)]
+        tag: Option<String>,
+    },
+    /// Import an OCI layout (directory or tar) or a docker archive
+    Import {
+        /// The file or directory.
+        path: PathBuf,
+        /// The name that the image gets.
+        #[arg(long)]
+        tag: String,
+    },
+    /// Unpack an image now, so that the first start needn't
+    Unpack {
+        /// The image.
+        reference: String,
+    },
+    /// List the images
+    #[command(visible_alias = "ls")]
+    List(Json),
+    /// Show everything about an image
+    Inspect {
+        /// The image.
+        reference: String,
+        #[command(flatten)]
+        json: Json,
+    },
+    /// Remove an image's name, and what no other name needs
+    Rm {
+        /// The image.
+        reference: String,
+    },
+}

@@ -1,0 +1,53 @@
+//! The host as probes and executors reach it: its configuration, its image store and its
+//! container runtime.
+
+use berth_images::Store;
+use berth_runtime::{Helper, Runtime, RuntimeConfig};
+
+use crate::config::Config;
+
+/// Why a host can't be worked with at all.
+#[derive(Debug, thiserror::Error)]
+pub enum HostError {
+    /// The image store can't be opened.
+    #[error("cannot open the image store")]
+    Images(#[source] berth_images::ImageError),
+    /// Containers can't be managed.
+    #[error("cannot manage containers")]
+    Runtime(#[source] berth_runtime::RuntimeError),
+}
+
+/// A host.
+#[derive(Debug)]
+pub struct Host {
+    /// Its configuration.
+    pub config: Config,
+    /// Its images.
+    pub images: Store,
+    /// Its containers.
+    pub runtime: Runtime,
+}
+
+impl Host {
+    /// Opens what the configuration names, and makes the directories that are missing.
+    ///
+    /// # Errors
+    /// What can't be opened or made.
+    pub fn open(config: Config) -> Result<Self, HostError> {
+        let images = Store::open(config.images_dir()).map_err(HostError::Images)?;
+        let runtime = open_runtime(&config).map_err(HostError::Runtime)?;
+        Ok(Self { config, images, runtime })
+    }
+}
+
+/// Opens the container runtime alone, which is all that looking needs.
+///
+/// # Errors
+/// As [`Runtime::new`].
+pub fn open_runtime(config: &Config) -> berth_runtime::Result<Runtime> {
+    Runtime::new(RuntimeConfig {
+        run_dir: config.run_dir.clone(),
+        cgroup: config.cgroup.clone().into(),
+        helper: Helper::current()?,
+    })
+}

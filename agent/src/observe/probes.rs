@@ -1,0 +1,271 @@
+//! The probes: each looks at one thing, and may block up to the deadlines given here.
+
+use std::{
+    net::{IpAddr, SocketAddr, TcpListener, ToSocketAddrs},
+    path::Path,
+    time::Duration,
+};
+
+use berth_images::{Reference, Tree};
+use berth_model::{
+    EntryKey,
+    goal::{Entry, GoalState, Goals, PlacedEntry, Role, SourceName},
+};
+use berth_runtime::{BlockDevice, Container, ContainerId, State, device_of};
+use jiff::Timestamp;
+
+use super::{
+    ContainerFacts, ContainerState, ImageFacts, InstanceObservation, Observed, Purpose,
+    ServerFacts, SourceFacts, TreeFacts,
+};
+use crate::{
+    config::Config,
+    data,
+    files,
+    host::Host,
+    mysql::{
+        self, Deadline, Server, SourceView,
+        credentials::{FleetKey, Purpose as Account},
+    },
+    plan::{labels, template_dir},
+};
+
+/// How long a server may take to answer all its questions.
+const SERVER_WAIT: Duration = Duration::from_millis(1000);
+/// How long a source may take; it is asked after the instance's own server.
+const SOURCE_WAIT: Duration = Duration::from_millis(400);
+
+pub(super) fn instance(host: &Host, goals: &Goals, key: &EntryKey) -> InstanceObservation {
+    let placed = &goals.own[key].placed;
+    let container = container(host, key);
+    let runs = matches!(
+        &container,
+        Observed::Present(ContainerFacts { state: ContainerState::Running { .. }, .. })
+    );
+    // The instance's own transactions are read first, its source's second: see mysql::errant.
+    let server = if runs { server(host, key, &placed.entry) } else { Observed::Absent };
+    InstanceObservation {
+        data: data::inspect(&host.config.instance_dir(key), key).into(),
+        source: source(host, goals, placed),
+        port_taken: port_taken(&host.config, &placed.entry, &container),
+        container,
+        server,
+    }
+}
+
+fn container(host: &Host, key: &EntryKey) -> Observed<ContainerFacts> {
+    let id = match ContainerId::new(key.as_str()) {
+        Ok(id) => id,
+        Err(error) => return Observed::Unknown(error.to_string()),
+    };
+    match host.runtime.inspect(&id) {
+        Ok(None) => Observed::Absent,
+        Ok(Some(container)) => container_facts(container),
+        Err(error) => Observed::Unknown(files::chain(&error).join(": ")),
+    }
+}
+
+fn container_facts(container: Container) -> Observed<ContainerFacts> {
+    let state = match container.state {
+        State::Creating { .. } | State::Interrupted { .. } => ContainerState::Creating,
+        State::Running { pid, .. } => ContainerState::Running { pid: pid.unsigned_abs() },
+        State::Exited(exit) => ContainerState::Exited(exit),
+        State::Unknown { reason } => return Observed::Unknown(reason),
+    };
+    let Some(record) = container.record else {
+        return Observed::Present(ContainerFacts::unrecorded(container.id.to_string(), state));
+    };
+    let label = |name: &str| record.labels.get(name).cloned().unwrap_or_default();
+    let unapplied =
+        record.unapplied.iter().map(|limit| format!("no limit {}: {}", limit.limit, limit.reason));
+    Observed::Present(ContainerFacts {
+        id: container.id.to_string(),
+        state,
+        purpose: Purpose::from_label(&label(labels::PURPOSE)),
+        made_from: label(labels::MADE_FROM),
+        image_digest: label(labels::IMAGE),
+        created_at: i64::try_from(record.created_at_ms)
+            .ok()
+            .and_then(|ms| Timestamp::from_millisecond(ms).ok())
+            .unwrap_or_default(),
+        notes: unapplied.chain(record.notes.iter().cloned()).collect(),
+        limits: record.limits,
+    })
+}
+
+impl ContainerFacts {
+    /// A container whose start was cut off before anything was written down.
+    fn unrecorded(id: String, state: ContainerState) -> Self {
+        Self {
+            id,
+            state,
+            purpose: None,
+            made_from: String::new(),
+            image_digest: String::new(),
+            limits: berth_runtime::Limits::default(),
+            created_at: Timestamp::UNIX_EPOCH,
+            notes: Vec::new(),
+        }
+    }
+}
+
+fn server(host: &Host, key: &EntryKey, entry: &Entry) -> Observed<ServerFacts> {
+    let socket = host.config.socket_dir(key).join(labels::SOCKET);
+    match ask(&socket, entry) {
+        Ok(facts) => Observed::Present(facts),
+        Err(error) => Observed::Unknown(files::chain(&error).join(": ")),
+    }
+}
+
+fn ask(socket: &Path, entry: &Entry) -> mysql::Result<ServerFacts> {
+    let deadline = Deadline::after(SERVER_WAIT);
+    let mut server = Server::connect(socket, deadline)?;
+    let names: Vec<&str> = entry.variables.keys().map(String::as_str).collect();
+    Ok(ServerFacts {
+        snapshot: server.snapshot(deadline)?,
+        globals: server.globals(&names, deadline)?,
+        accounts: entry.role == Role::Minion || server.has_accounts(deadline)?,
+    })
+}
+
+fn source(host: &Host, goals: &Goals, placed: &PlacedEntry) -> Observed<SourceFacts> {
+    let entry = &placed.entry;
+    let (Role::Minion, GoalState::Started, Some(name)) =
+        (entry.role, entry.state, entry.source.as_ref())
+    else {
+        return Observed::Absent;
+    };
+    let peer = goals.source_of(entry);
+    let address = match address(&host.config, name, peer) {
+        Ok(address) => address,
+        Err(why) => return Observed::Unknown(why),
+    };
+    let server = match source_view(host, address, goals.cluster_of(placed).as_str()) {
+        Ok(view) => Observed::Present(view),
+        Err(why) => Observed::Unknown(why),
+    };
+    Observed::Present(SourceFacts { address, server })
+}
+
+/// The source's address. A name is looked for among the entries first, then in the
+/// configuration's `hosts`, then by the system's resolver (getaddrinfo(3)). IPv4 comes
+/// first, because CLONE takes no IPv6 literal.
+fn address(
+    config: &Config,
+    name: &SourceName,
+    peer: Option<&PlacedEntry>,
+) -> Result<(IpAddr, u16), String> {
+    let port = peer.map_or(name.port, |peer| peer.entry.port);
+    let host = peer.map_or(name.host.as_str(), |peer| host_of(peer, name));
+    if host == config.host.as_str() {
+        return Ok((own_address(config), port));
+    }
+    let host = config.hosts.get(host).map_or(host, String::as_str);
+    if let Ok(address) = host.parse() {
+        return Ok((address, port));
+    }
+    let found = (host, port)
+        .to_socket_addrs()
+        .map_err(|error| format!("{host} can't be resolved ({error}); name it in `hosts`"))?;
+    let mut addresses: Vec<SocketAddr> = found.collect();
+    addresses.sort_by_key(SocketAddr::is_ipv6);
+    let first = addresses.first().ok_or_else(|| format!("{host} has no address"))?;
+    Ok((first.ip(), port))
+}
+
+/// The host part of a peer's key: what the goal wrote, unless that is the whole key.
+fn host_of<'a>(peer: &'a PlacedEntry, name: &'a SourceName) -> &'a str {
+    if name.host != peer.key.as_str() {
+        return &name.host;
+    }
+    let key = peer.key.as_str();
+    let by_app_id = peer.entry.app_id.as_deref().and_then(|app_id| key.strip_suffix(app_id));
+    match by_app_id {
+        Some(host) => host.trim_end_matches('-'),
+        None => key.split_once('-').map_or(key, |(host, _)| host),
+    }
+}
+
+/// Where servers of this host are reached from itself.
+fn own_address(config: &Config) -> IpAddr {
+    if config.bind_address.is_unspecified() {
+        return std::net::Ipv4Addr::LOCALHOST.into();
+    }
+    config.bind_address
+}
+
+/// Asks the source as its replicas would, over TCP and TLS: an answer also proves that it
+/// serves, and that the accounts are there.
+fn source_view(host: &Host, address: (IpAddr, u16), cluster: &str) -> Result<SourceView, String> {
+    let key = FleetKey::read(&host.config.fleet_key)
+        .map_err(|error| files::chain(&error).join(": "))?;
+    let password = key.password(cluster, Account::Check);
+    let deadline = Deadline::after(SOURCE_WAIT);
+    let (ip, port) = address;
+    let view = Server::connect_tcp(&ip.to_string(), port, Account::Check.user(), &password, deadline)
+        .and_then(|mut server| server.source_view(deadline));
+    view.map_err(|error| files::chain(&error).join(": "))
+}
+
+/// Whether someone else listens on the instance's port, tried by bind(2). Not asked while
+/// its own container may hold it.
+fn port_taken(
+    config: &Config,
+    entry: &Entry,
+    container: &Observed<ContainerFacts>,
+) -> Observed<SocketAddr> {
+    let free = match container {
+        Observed::Absent => true,
+        Observed::Present(container) => matches!(container.state, ContainerState::Exited(_)),
+        Observed::Unknown(_) => false,
+    };
+    if entry.state != GoalState::Started || !free {
+        return Observed::Absent;
+    }
+    let address = SocketAddr::new(config.bind_address, entry.port);
+    match TcpListener::bind(address) {
+        Ok(_) => Observed::Absent,
+        Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => Observed::Present(address),
+        Err(error) => Observed::Unknown(error.to_string()),
+    }
+}
+
+pub(super) fn image(host: &Host, reference: &str) -> Observed<ImageFacts> {
+    let reference: Reference = match reference.parse() {
+        Ok(reference) => reference,
+        Err(error) => return Observed::Unknown(format!("{error}")),
+    };
+    let facts = host.images.inspect(&reference).and_then(|found| {
+        let Some(found) = found else { return Ok(None) };
+        let digest = found.image.config_digest.to_string();
+        let env = found.image.config.config().as_ref().and_then(|config| config.env().clone());
+        let tree = found.tree.map(|tree| tree_facts(host, &tree, &digest, env)).transpose()?;
+        Ok(Some(ImageFacts { config_digest: digest, tree }))
+    });
+    facts.into()
+}
+
+fn tree_facts(
+    host: &Host,
+    tree: &Tree,
+    digest: &str,
+    env: Option<Vec<String>>,
+) -> berth_images::Result<TreeFacts> {
+    let template = template_dir(&host.config, digest);
+    Ok(TreeFacts {
+        root: tree.root.clone(),
+        mysqld: tree.find_executable("mysqld")?,
+        owner: tree.user("mysql")?.map(|user| (user.uid, user.gid)),
+        env: env.unwrap_or_default(),
+        template: data::template_is_ready(&template),
+    })
+}
+
+pub(super) fn disk(host: &Host) -> (Observed<u64>, Observed<BlockDevice>) {
+    let dir = &host.config.data_dir;
+    let free = match nix::sys::statvfs::statvfs(dir) {
+        Ok(found) => Observed::Present(found.blocks_available() * found.fragment_size()),
+        Err(errno) => Observed::Unknown(format!("cannot examine {}: {errno}", dir.display())),
+    };
+    (free, device_of(dir).map(Some).into())
+}

@@ -1,0 +1,174 @@
+//! The first data of an instance: a copy of the image's template, and for a minion a CLONE
+//! of its master on top of it. Nothing here is ever served: the seeding server has no
+//! network, and only a marker that says `ready` opens one that has.
+
+use std::time::Duration;
+
+use berth_model::{
+    goal::{GoalState, Role},
+    status::InstanceState,
+};
+
+use super::{Decision, Step, Subject, Verb, instance, serve, shared, spec};
+use crate::{
+    data::{DataState, Marker, Origin, marker::MARKER_VERSION},
+    mysql::CloneState,
+    observe::{Observed, ServerFacts},
+};
+
+/// What a data directory needs at least beside the template, for logs and temporary files.
+const FREE_BYTES_MIN: u64 = 512 << 20;
+
+/// How long a seeding server that must be given up gets to end.
+const SEED_GRACE: Duration = Duration::from_secs(5);
+
+/// Makes the data directory, anew if it was left half-made, and starts its container.
+pub(super) fn make(subject: &Subject<'_>, state: InstanceState) -> Decision {
+    let tree = match subject.tree(state) {
+        Ok(tree) => tree,
+        Err(decision) => return decision,
+    };
+    if let Some(decision) = another_master(subject, state)
+        .or_else(|| instance::port_taken(subject, state))
+        .or_else(|| disk_full(subject, state))
+    {
+        return decision;
+    }
+    let digest = match subject.observation.images.get(subject.image_reference()) {
+        Some(Observed::Present(image)) => &image.config_digest,
+        _ => return Decision::waiting(state, "waiting for the image"),
+    };
+    if !tree.template {
+        let lane = shared::template_lane(digest);
+        return subject.wait_for(state, &lane, "a template data directory to be initialised");
+    }
+    let template = crate::data::mysql_dir(&shared::template_dir(subject.config, digest));
+    let marker = |state, origin| Marker {
+        version: MARKER_VERSION,
+        instance: subject.key.clone(),
+        state,
+        origin,
+        role: None,
+        created_at: subject.now,
+    };
+    let (marker, start) = match subject.entry().role {
+        Role::Master => (marker(DataState::Ready, Origin::Initialised), spec::serve(subject, tree)),
+        Role::Minion => {
+            let donor = match subject.source_peer(state) {
+                Ok(donor) => donor,
+                Err(decision) => return decision,
+            };
+            let seeding = DataState::Seeding { from: donor.to_string() };
+            (marker(seeding, Origin::Cloned), spec::seed(subject, tree))
+        }
+    };
+    match start {
+        Ok(start) => {
+            let create = Step::CreateData { template, instance_dir: subject.dir(), marker };
+            Decision::act(state, vec![create, start])
+        }
+        Err(why) => Decision::blocked(state, why),
+    }
+}
+
+/// Blocked, if another entry of the cluster is a master: an empty one beside it would be
+/// a second.
+fn another_master(subject: &Subject<'_>, state: InstanceState) -> Option<Decision> {
+    let cluster = subject.cluster();
+    let other = subject.goals.entries().find(|other| {
+        subject.entry().role == Role::Master
+            && other.key != *subject.key
+            && other.entry.role == Role::Master
+            && other.entry.state == GoalState::Started
+            && subject.goals.cluster_of(other) == cluster
+    })?;
+    Some(Decision::blocked(
+        state,
+        format!(
+            "{} is a master of cluster {cluster} already, so no empty one is made here; make \
+             one of them a minion",
+            other.key
+        ),
+    ))
+}
+
+fn disk_full(subject: &Subject<'_>, state: InstanceState) -> Option<Decision> {
+    let dir = subject.config.data_dir.display();
+    match &subject.observation.data_free_bytes {
+        Observed::Present(free) if *free < FREE_BYTES_MIN => Some(Decision::blocked(
+            state,
+            format!(
+                "the disk of {dir} has {} MiB free, expected at least {} MiB; make room",
+                free >> 20,
+                FREE_BYTES_MIN >> 20
+            ),
+        )),
+        Observed::Unknown(why) => Some(Decision::blocked(
+            state,
+            format!("the room on the disk of {dir} can't be found out: {why}"),
+        )),
+        _ => None,
+    }
+}
+
+/// Leads a seeding server through CLONE. It ends by itself when that is done.
+pub(super) fn seed(subject: &Subject<'_>, from: &str) -> Decision {
+    const STATE: InstanceState = InstanceState::Bootstrapping;
+    let server = match &subject.seen.server {
+        Observed::Present(server) => server,
+        Observed::Absent => return Decision::waiting(STATE, "waiting for the seeding server"),
+        Observed::Unknown(why) => {
+            return Decision::waiting(STATE, format!("waiting for the seeding server: {why}"));
+        }
+    };
+    match server.snapshot.clone.as_ref().map(|clone| clone.state) {
+        Some(CloneState::Running) => Decision::waiting(STATE, progress(server, from)),
+        Some(CloneState::Completed) => {
+            Decision::waiting(STATE, "waiting for the server to end after CLONE")
+        }
+        Some(CloneState::Failed | CloneState::Interrupted) => give_up(subject, server),
+        Some(CloneState::NotStarted) | None => begin(subject),
+    }
+}
+
+fn progress(server: &ServerFacts, from: &str) -> String {
+    match &server.snapshot.clone {
+        Some(clone) => format!(
+            "cloning from {from}: {} of {} MiB",
+            clone.bytes_done() >> 20,
+            clone.bytes_estimate() >> 20
+        ),
+        None => format!("cloning from {from}"),
+    }
+}
+
+fn begin(subject: &Subject<'_>) -> Decision {
+    const STATE: InstanceState = InstanceState::Bootstrapping;
+    let donor = match subject.source_peer(STATE) {
+        Ok(donor) => donor,
+        Err(decision) => return decision,
+    };
+    match serve::source_server(subject) {
+        Observed::Present(_) => Decision::act(STATE, vec![subject.sql(Verb::Clone { donor })]),
+        Observed::Absent => {
+            Decision::waiting(STATE, format!("waiting for the donor {donor} to serve"))
+        }
+        Observed::Unknown(why) => {
+            Decision::waiting(STATE, format!("waiting for the donor {donor} to answer: {why}"))
+        }
+    }
+}
+
+/// CLONE failed: what it left is removed, and the seed is begun afresh.
+fn give_up(subject: &Subject<'_>, server: &ServerFacts) -> Decision {
+    let why = server.snapshot.clone.as_ref().map_or("", |clone| clone.error_message.as_str());
+    let id = subject.container_id();
+    Decision::act(
+        InstanceState::Bootstrapping,
+        vec![
+            Step::RecordCrash { exit: format!("CLONE failed: {why}") },
+            Step::StopContainer { id: id.clone(), grace: SEED_GRACE },
+            Step::RemoveContainer { id },
+        ],
+    )
+}

@@ -1,0 +1,263 @@
+//! One instance, led by what its goal says of its state, its data and its container.
+
+use std::time::Duration;
+
+use berth_model::{
+    goal::GoalState,
+    status::InstanceState,
+};
+use berth_runtime::{ExitInfo, ExitStatus};
+
+use super::{Decision, Step, Subject, bootstrap, serve, spec};
+use crate::{
+    data::{DataFacts, DataState, Marker},
+    mysql::initialise::EXIT_RESTART,
+    observe::{ContainerFacts, ContainerState, Observed},
+};
+
+/// Time for mysqld to flush and end; what is killed after it recovers at its next start.
+const SHUTDOWN_GRACE: Duration = Duration::from_secs(300);
+
+pub(super) fn decide(subject: &Subject<'_>) -> Decision {
+    match subject.entry().state {
+        GoalState::Started => started(subject),
+        GoalState::Stopped => without_container(subject, |subject| match &subject.seen.data {
+            Observed::Absent => Decision::settled(InstanceState::Absent),
+            _ => Decision::settled(InstanceState::Down),
+        }),
+        GoalState::Removed => without_container(subject, remove_data),
+    }
+}
+
+/// Ends and removes the container, then goes on with `then`.
+fn without_container(
+    subject: &Subject<'_>,
+    then: impl Fn(&Subject<'_>) -> Decision,
+) -> Decision {
+    let id = subject.container_id();
+    match &subject.seen.container {
+        Observed::Absent => then(subject),
+        Observed::Unknown(why) => unknown_container(why),
+        Observed::Present(container) => match &container.state {
+            ContainerState::Running { .. } => Decision::act(
+                InstanceState::Down,
+                vec![
+                    Step::StopContainer { id: id.clone(), grace: SHUTDOWN_GRACE },
+                    Step::RemoveContainer { id },
+                ],
+            ),
+            ContainerState::Creating | ContainerState::Exited(_) => {
+                Decision::act(InstanceState::Down, vec![Step::RemoveContainer { id }])
+            }
+        },
+    }
+}
+
+fn remove_data(subject: &Subject<'_>) -> Decision {
+    match &subject.seen.data {
+        Observed::Absent => Decision::settled(InstanceState::Removed),
+        Observed::Unknown(why) => unknown_data(subject, why),
+        Observed::Present(DataFacts::Foreign { why }) => foreign(subject, why),
+        Observed::Present(DataFacts::Own { .. }) => {
+            Decision::act(InstanceState::Down, vec![subject.move_aside("removed")])
+        }
+    }
+}
+
+fn unknown_container(why: &str) -> Decision {
+    Decision::blocked(
+        InstanceState::Unknown,
+        format!("whether its container runs can't be found out: {why}"),
+    )
+}
+
+fn unknown_data(subject: &Subject<'_>, why: &str) -> Decision {
+    Decision::blocked(
+        InstanceState::Unknown,
+        format!("what {} holds can't be found out: {why}", subject.dir().display()),
+    )
+}
+
+fn foreign(subject: &Subject<'_>, why: &str) -> Decision {
+    Decision::blocked(
+        InstanceState::Unknown,
+        format!(
+            "{} is not this instance's data and is not touched: {why}; move it away, or give \
+             the entry another key",
+            subject.dir().display()
+        ),
+    )
+}
+
+fn started(subject: &Subject<'_>) -> Decision {
+    let marker = match &subject.seen.data {
+        Observed::Unknown(why) => return unknown_data(subject, why),
+        Observed::Present(DataFacts::Foreign { why }) => return foreign(subject, why),
+        Observed::Present(DataFacts::Own { marker, .. }) => Some(marker),
+        Observed::Absent => None,
+    };
+    let container = match &subject.seen.container {
+        Observed::Unknown(why) => return unknown_container(why),
+        Observed::Absent => None,
+        Observed::Present(container) => Some(container),
+    };
+    let Some(container) = container else {
+        return no_container(subject, marker);
+    };
+    match (&container.state, marker) {
+        (ContainerState::Creating, _) => Decision::act(
+            InstanceState::Down,
+            vec![Step::RemoveContainer { id: subject.container_id() }],
+        ),
+        (ContainerState::Exited(exit), marker) => exited(subject, marker, exit),
+        (ContainerState::Running { .. }, None) => Decision::blocked(
+            InstanceState::Unknown,
+            format!(
+                "its container runs, but {} is gone; nothing is done while a server may have \
+                 files open there",
+                subject.dir().display()
+            ),
+        ),
+        (ContainerState::Running { .. }, Some(marker)) => running(subject, marker, container),
+    }
+}
+
+fn no_container(subject: &Subject<'_>, marker: Option<&Marker>) -> Decision {
+    match marker {
+        None if subject.remembered().is_some_and(|remembered| remembered.has_data) => {
+            data_vanished(subject)
+        }
+        None => bootstrap::make(subject, InstanceState::Absent),
+        Some(marker) => match marker.state {
+            DataState::Initialising | DataState::Seeding { .. } => {
+                bootstrap::make(subject, InstanceState::Bootstrapping)
+            }
+            DataState::Seeded { .. } | DataState::Ready => start(subject, InstanceState::Down),
+        },
+    }
+}
+
+fn data_vanished(subject: &Subject<'_>) -> Decision {
+    Decision::blocked(
+        InstanceState::Unknown,
+        format!(
+            "it had data in {}, which is gone; mount its disk, or restore it. To begin afresh, \
+             set its state to removed first",
+            subject.dir().display()
+        ),
+    )
+}
+
+/// Starts a container that serves, if the host has what it needs.
+fn start(subject: &Subject<'_>, state: InstanceState) -> Decision {
+    let tree = match subject.tree(state) {
+        Ok(tree) => tree,
+        Err(decision) => return decision,
+    };
+    if let Observed::Present(DataFacts::Own { owner, .. }) = &subject.seen.data
+        && *owner != tree.owner
+    {
+        let found = owner.map_or("nobody".to_owned(), |(uid, gid)| format!("{uid}:{gid}"));
+        let (uid, gid) = tree.owner.unwrap_or_default();
+        return Decision::blocked(
+            state,
+            format!(
+                "the data in {} is owned by {found}, expected {uid}:{gid} (mysql in the image); \
+                 chown it if it is right",
+                subject.dir().display()
+            ),
+        );
+    }
+    if let Some(decision) = port_taken(subject, state) {
+        return decision;
+    }
+    match spec::serve(subject, tree) {
+        Ok(step) => Decision::act(state, vec![step]),
+        Err(why) => Decision::blocked(state, why),
+    }
+}
+
+/// Blocked, if someone else listens on the instance's port.
+pub(super) fn port_taken(subject: &Subject<'_>, state: InstanceState) -> Option<Decision> {
+    let Observed::Present(listener) = &subject.seen.port_taken else { return None };
+    Some(Decision::blocked(
+        state,
+        format!(
+            "port {} is in use by a stranger ({listener}); end it (`ss -ltnp`), or choose \
+             another port",
+            subject.entry().port
+        ),
+    ))
+}
+
+fn exited(subject: &Subject<'_>, marker: Option<&Marker>, exit: &ExitInfo) -> Decision {
+    let id = subject.container_id();
+    let remove = Step::RemoveContainer { id };
+    let seeding = marker.and_then(|marker| match &marker.state {
+        DataState::Seeding { from } => Some((marker, from)),
+        _ => None,
+    });
+    if let Some((marker, from)) = seeding
+        && exit.status == Some(ExitStatus::Code(EXIT_RESTART))
+    {
+        let seeded = DataState::Seeded { from: from.clone() };
+        let mark = subject.mark(Marker { state: seeded, ..marker.clone() });
+        return Decision::act(InstanceState::Bootstrapping, vec![mark, remove]);
+    }
+    let mut steps = vec![Step::RecordCrash { exit: describe(exit) }];
+    if let Some(marker) = marker
+        && let DataState::Seeded { from } = &marker.state
+    {
+        // It has never served, so what CLONE left is worth no more than a new CLONE.
+        let from = from.clone();
+        steps.push(subject.mark(Marker { state: DataState::Seeding { from }, ..marker.clone() }));
+    }
+    steps.push(remove);
+    let state = match marker.map(|marker| &marker.state) {
+        Some(DataState::Ready) | None => InstanceState::Down,
+        Some(_) => InstanceState::Bootstrapping,
+    };
+    Decision::act(state, steps)
+}
+
+/// How a server ended, in words.
+#[must_use]
+pub fn describe(exit: &ExitInfo) -> String {
+    let how = match exit.status {
+        Some(status) => status.to_string(),
+        None => "how is not known: no one was there to see it".to_owned(),
+    };
+    match exit.oom_killed {
+        Some(true) => format!("{how}, out of memory"),
+        _ => how,
+    }
+}
+
+fn running(subject: &Subject<'_>, marker: &Marker, container: &ContainerFacts) -> Decision {
+    if let Some(step) = spec::limits_change(subject, container) {
+        return Decision::act(serve::state_now(subject, marker), vec![step]);
+    }
+    match &marker.state {
+        DataState::Initialising => Decision::act(
+            InstanceState::Bootstrapping,
+            vec![
+                Step::StopContainer { id: subject.container_id(), grace: SHUTDOWN_GRACE },
+                Step::RemoveContainer { id: subject.container_id() },
+            ],
+        ),
+        DataState::Seeding { from } => bootstrap::seed(subject, from),
+        DataState::Seeded { .. } | DataState::Ready => {
+            if container.made_from == spec::made_from(subject) {
+                return serve::hold(subject, marker);
+            }
+            // The goal has changed in what only a new container can have.
+            Decision::act(
+                InstanceState::Down,
+                vec![
+                    Step::StopContainer { id: subject.container_id(), grace: SHUTDOWN_GRACE },
+                    Step::RemoveContainer { id: subject.container_id() },
+                ],
+            )
+        }
+    }
+}

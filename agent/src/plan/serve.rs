@@ -1,0 +1,205 @@
+//! A server that runs on complete data: held in its role. The rules stand in the order of
+//! docs/replication.md, and the first that matches wins; those of a minion are in
+//! [`super::replica`].
+
+use berth_model::{
+    goal::{GoalState, Role},
+    status::InstanceState,
+};
+use jiff::SignedDuration;
+
+use super::{Decision, Step, Subject, Verb, replica, variables};
+use crate::{
+    data::{DataFacts, DataState, Marker, Origin},
+    mysql::{Snapshot, SourceView},
+    observe::{ContainerState, Observed, ServerFacts},
+};
+
+/// A server that has not answered for this long after its start is called unresponsive.
+/// Nothing is done then either: crash recovery of a large server takes long, and killing
+/// it would only begin it again.
+const START_TIME: SignedDuration = SignedDuration::from_mins(10);
+
+pub(super) fn hold(subject: &Subject<'_>, marker: &Marker) -> Decision {
+    let server = match &subject.seen.server {
+        Observed::Present(server) => server,
+        Observed::Absent => return unanswered(subject, marker, "no answer yet"),
+        Observed::Unknown(why) => return unanswered(subject, marker, why),
+    };
+    let mut decision = match subject.entry().role {
+        Role::Master => master(subject, marker, server),
+        Role::Minion => replica::minion(subject, marker, server),
+    };
+    decision.role = decision.role.or_else(|| role_now(&server.snapshot));
+    decision.notes.extend(variables::notes(subject, server));
+    decision
+}
+
+/// The role a server has in fact.
+fn role_now(server: &Snapshot) -> Option<Role> {
+    match (&server.replica, server.super_read_only) {
+        (Some(_), _) => Some(Role::Minion),
+        (None, false) => Some(Role::Master),
+        (None, true) => None,
+    }
+}
+
+/// The state before any rule: what a decision about the container alone reports.
+pub(super) fn state_now(subject: &Subject<'_>, marker: &Marker) -> InstanceState {
+    let remembered = subject.remembered().and_then(|remembered| remembered.state);
+    match (remembered, &marker.state) {
+        (Some((state, _)), _) => state,
+        (None, DataState::Ready) => InstanceState::Starting,
+        (None, _) => InstanceState::Bootstrapping,
+    }
+}
+
+fn unanswered(subject: &Subject<'_>, marker: &Marker, why: &str) -> Decision {
+    let remembered = subject.remembered().and_then(|remembered| remembered.state);
+    let answered_before = remembered.is_some_and(|(state, _)| {
+        !matches!(
+            state,
+            InstanceState::Absent
+                | InstanceState::Bootstrapping
+                | InstanceState::Down
+                | InstanceState::Starting
+        )
+    });
+    let created = subject.seen.container.present().map(|container| container.created_at);
+    let late = created.is_some_and(|at| subject.now.duration_since(at) > START_TIME);
+    if answered_before || late {
+        return Decision::blocked(
+            InstanceState::Unresponsive,
+            format!(
+                "its server runs but does not answer: {why}; nothing is done to it, see \
+                 `berth logs {}`",
+                subject.key
+            ),
+        );
+    }
+    let state = match marker.state {
+        DataState::Ready => InstanceState::Starting,
+        _ => InstanceState::Bootstrapping,
+    };
+    Decision::waiting(state, format!("waiting for the server to answer: {why}"))
+}
+
+fn master(subject: &Subject<'_>, marker: &Marker, server: &ServerFacts) -> Decision {
+    if subject.entry().disabled {
+        return disabled_master(subject, server);
+    }
+    if !server.snapshot.super_read_only && server.snapshot.replica.is_none() {
+        return writable_master(subject, server);
+    }
+    match gate(subject, marker, &server.snapshot) {
+        Err(why) => Decision::blocked(InstanceState::Promoting, why),
+        Ok(()) => promote(subject, marker, server),
+    }
+}
+
+fn disabled_master(subject: &Subject<'_>, server: &ServerFacts) -> Decision {
+    if !server.snapshot.super_read_only {
+        let steps = vec![subject.sql(Verb::SuperReadOnly)];
+        return Decision { urgent: true, ..Decision::act(InstanceState::Demoting, steps) };
+    }
+    let mut decision = Decision::act(InstanceState::Demoting, variables::hold(subject, server));
+    decision.notes.push("disabled by its goal: read-only".to_owned());
+    decision.with_role(Role::Master)
+}
+
+/// What a read-only server must be to become its cluster's writable master. Only a server
+/// that was initialised here and has never replicated, or has been the master already,
+/// passes; making a master of a minion is not in this version.
+fn gate(subject: &Subject<'_>, marker: &Marker, server: &Snapshot) -> Result<(), String> {
+    if let Some(replication) = &server.replica {
+        return Err(format!(
+            "it replicates from {}:{}; this version makes no master of a minion",
+            replication.source_host, replication.source_port
+        ));
+    }
+    if marker.origin == Origin::Cloned && marker.role != Some(Role::Master) {
+        return Err("its data was cloned from a master; this version makes no master of a \
+                    minion"
+            .to_owned());
+    }
+    if marker.role == Some(Role::Minion) {
+        return Err("it was a minion; this version makes no master of a minion".to_owned());
+    }
+    let cluster = subject.cluster();
+    let rival = subject.goals.entries().find(|other| {
+        other.key != *subject.key
+            && other.entry.state == GoalState::Started
+            && subject.goals.cluster_of(other) == cluster
+            && writes(subject, &other.key)
+    });
+    match rival {
+        Some(rival) => Err(format!("{} of the same cluster takes writes", rival.key)),
+        None => Ok(()),
+    }
+}
+
+/// Whether another instance of this host takes writes, or might: not knowing is no leave.
+fn writes(subject: &Subject<'_>, key: &berth_model::EntryKey) -> bool {
+    let Some(seen) = subject.observation.instances.get(key) else { return false };
+    let runs = seen
+        .container
+        .present()
+        .is_some_and(|container| matches!(container.state, ContainerState::Running { .. }));
+    let was_master = matches!(
+        &seen.data,
+        Observed::Present(DataFacts::Own { marker, .. }) if marker.role == Some(Role::Master)
+    );
+    match &seen.server {
+        Observed::Present(server) => !server.snapshot.super_read_only && was_master,
+        Observed::Absent => false,
+        Observed::Unknown(_) => runs && was_master,
+    }
+}
+
+fn promote(subject: &Subject<'_>, marker: &Marker, server: &ServerFacts) -> Decision {
+    let mut steps = Vec::new();
+    if marker.role != Some(Role::Master) {
+        // Written down before the first write, so that no later pass takes it for fresh.
+        steps.push(subject.mark(Marker { role: Some(Role::Master), ..marker.clone() }));
+    }
+    // Durable first, then writable, then the accounts, and clients last.
+    let (open, durable): (Vec<Step>, Vec<Step>) =
+        variables::hold(subject, server).into_iter().partition(is_opening);
+    steps.extend(durable);
+    steps.push(subject.sql(Verb::TakeWrites));
+    if !server.accounts {
+        steps.push(subject.sql(Verb::EnsureAccounts { cluster: subject.cluster() }));
+    }
+    steps.extend(open);
+    Decision::act(InstanceState::Promoting, steps)
+}
+
+fn is_opening(step: &Step) -> bool {
+    matches!(step, Step::Sql { verb: Verb::OfflineMode { on: false }, .. })
+}
+
+fn writable_master(subject: &Subject<'_>, server: &ServerFacts) -> Decision {
+    let mut steps = variables::hold(subject, server);
+    if !server.accounts {
+        steps.push(subject.sql(Verb::EnsureAccounts { cluster: subject.cluster() }));
+    }
+    Decision::act(InstanceState::Master, steps).with_role(Role::Master)
+}
+
+/// What the source answers. A server that takes no writes yet can't be one to clone from or
+/// to compare with, unless its goal says so.
+pub(super) fn source_server<'a>(subject: &Subject<'a>) -> &'a Observed<SourceView> {
+    match &subject.seen.source {
+        Observed::Present(source) => &source.server,
+        Observed::Absent | Observed::Unknown(_) => &Observed::Absent,
+    }
+}
+
+/// Steps that open a server to clients: the marker first, so that what serves is marked.
+pub(super) fn open(subject: &Subject<'_>, marker: &Marker, role: Role) -> Vec<Step> {
+    if marker.state == DataState::Ready && marker.role == Some(role) {
+        return Vec::new();
+    }
+    let ready = Marker { state: DataState::Ready, role: Some(role), ..marker.clone() };
+    vec![subject.mark(ready)]
+}

@@ -1,0 +1,241 @@
+//! Containers: what mysqld is started with, and what of a running one can be changed.
+//!
+//! All that is the same for every server is in the image's my.cnf; arguments carry only
+//! what differs between instances.
+
+use std::{
+    collections::BTreeMap,
+    ffi::OsString,
+    path::{Path, PathBuf},
+};
+
+use berth_runtime::{
+    Bind, ContainerId, ContainerSpec, CpuMax, IoLimit, Limits, Rlimits, Tmpfs, User,
+};
+
+use super::{Step, Subject};
+use crate::{
+    data,
+    mysql::initialise::{self, Mode, ServerSpec, Sizing},
+    observe::{ContainerFacts, Observed, Purpose, TreeFacts},
+};
+
+/// Names by which a running container is known again.
+pub mod labels {
+    /// Label: the entry's key, or the template's digest.
+    pub const OWNER: &str = "berth.owner";
+    /// Label: why the container was made.
+    pub const PURPOSE: &str = "berth.purpose";
+    /// Label: what of the goal it was made from.
+    pub const MADE_FROM: &str = "berth.made-from";
+    /// Label: digest of the image's configuration.
+    pub const IMAGE: &str = "berth.image";
+    /// Name of the server's socket in its directory, on the host and in the container.
+    pub const SOCKET: &str = "mysqld.sock";
+}
+
+const DATA_IN_CONTAINER: &str = "/var/lib/mysql";
+const SOCKET_DIR_IN_CONTAINER: &str = "/run/mysqld";
+const INIT_DIR_IN_CONTAINER: &str = "/run/berth";
+const INIT_FILE: &str = "init.sql";
+/// Temporary tables and sorts go to the data directory; /tmp holds only small things.
+const TMP_BYTES: u64 = 64 << 20;
+/// Open files: tables, connections and what mysqld keeps for itself.
+const OPEN_FILES: u64 = 1 << 20;
+/// Memory beside what mysqld reckons with must not let it be the first to be killed.
+const OOM_SCORE_ADJ: i32 = 0;
+
+impl Purpose {
+    /// As the label says it.
+    #[must_use]
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Seed => "seed",
+            Self::Serve => "serve",
+        }
+    }
+
+    /// From the label.
+    #[must_use]
+    pub fn from_label(label: &str) -> Option<Self> {
+        [Self::Seed, Self::Serve].into_iter().find(|purpose| purpose.label() == label)
+    }
+}
+
+/// What of the goal only a new container can follow. Compared as text with what a running
+/// container was made from; a new version of berth alone changes nothing in it, so an
+/// upgrade of the agent restarts no database.
+pub(super) fn made_from(subject: &Subject<'_>) -> String {
+    let entry = subject.entry();
+    format!("image={} port={}", subject.image_reference(), entry.port)
+}
+
+/// The container of a server that serves.
+pub(super) fn serve(subject: &Subject<'_>, tree: &TreeFacts) -> Result<Step, String> {
+    container(subject, tree, Purpose::Serve)
+}
+
+/// The container of a server that is being seeded.
+pub(super) fn seed(subject: &Subject<'_>, tree: &TreeFacts) -> Result<Step, String> {
+    container(subject, tree, Purpose::Seed)
+}
+
+fn container(subject: &Subject<'_>, tree: &TreeFacts, purpose: Purpose) -> Result<Step, String> {
+    let limits = limits(subject)?;
+    let entry = subject.entry();
+    let memory = entry.size.of(subject.config.memory_bytes);
+    let server = ServerSpec {
+        data_dir: DATA_IN_CONTAINER.into(),
+        socket: Path::new(SOCKET_DIR_IN_CONTAINER).join(labels::SOCKET),
+        bind_address: subject.config.bind_address,
+        port: entry.port,
+        server_id: initialise::server_id(subject.key.as_str()),
+        report_host: subject.config.host.to_string(),
+        sizing: Sizing::for_limit(memory).map_err(|error| error.to_string())?,
+    };
+    let mode = match purpose {
+        Purpose::Serve => Mode::Serve,
+        Purpose::Seed => Mode::Seed,
+    };
+    let arguments = initialise::server_args(&server, mode);
+    let socket_dir = subject.config.socket_dir(subject.key);
+    let data_dir = data::mysql_dir(&subject.dir());
+    let owner = tree.owner.ok_or("the image has no user mysql")?;
+    let log = subject.config.log_file(subject.key);
+    let mut spec = mysqld(subject.container_id(), tree, owner, arguments, log)?;
+    spec.mounts = vec![
+        bind(data_dir, DATA_IN_CONTAINER),
+        bind(socket_dir.clone(), SOCKET_DIR_IN_CONTAINER),
+    ];
+    spec.limits = limits;
+    spec.hostname = subject.key.as_str().chars().take(63).collect();
+    let digest = match subject.observation.images.get(subject.image_reference()) {
+        Some(Observed::Present(image)) => image.config_digest.clone(),
+        _ => return Err("the image is not known".to_owned()),
+    };
+    spec.labels = label(subject.key.as_str(), purpose.label(), &made_from(subject), &digest);
+    Ok(Step::StartContainer { spec: Box::new(spec), dirs: vec![(socket_dir, owner)] })
+}
+
+fn label(owner: &str, purpose: &str, made_from: &str, image: &str) -> BTreeMap<String, String> {
+    let pairs = [
+        (labels::OWNER, owner),
+        (labels::PURPOSE, purpose),
+        (labels::MADE_FROM, made_from),
+        (labels::IMAGE, image),
+    ];
+    pairs
+        .into_iter()
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .collect()
+}
+
+fn bind(source: PathBuf, destination: &str) -> Bind {
+    Bind { source, destination: destination.into(), read_only: false }
+}
+
+/// mysqld, run directly: the image's entrypoint would write transactions of its own.
+fn mysqld(
+    id: ContainerId,
+    tree: &TreeFacts,
+    owner: (u32, u32),
+    arguments: Vec<OsString>,
+    log: PathBuf,
+) -> Result<ContainerSpec, String> {
+    let program = tree.mysqld.as_ref().ok_or("the image has no mysqld")?;
+    let mut args = vec![program.display().to_string()];
+    args.extend(arguments.into_iter().map(|argument| argument.to_string_lossy().into_owned()));
+    let mut spec = ContainerSpec::new(id, tree.root.clone(), args, log);
+    spec.user = User { uid: owner.0, gid: owner.1, additional_gids: Vec::new() };
+    spec.env = tree
+        .env
+        .iter()
+        .filter_map(|pair| pair.split_once('='))
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .collect();
+    for (name, value) in initialise::ENVIRONMENT {
+        spec.env.insert((*name).to_owned(), (*value).to_owned());
+    }
+    spec.tmpfs = ["/run", "/tmp"]
+        .map(|path| Tmpfs { destination: path.into(), size_bytes: TMP_BYTES, mode: 0o1777 })
+        .into();
+    spec.rlimits = Rlimits { nofile: Some(OPEN_FILES), core: Some(0), ..Rlimits::default() };
+    spec.oom_score_adj = OOM_SCORE_ADJ;
+    Ok(spec)
+}
+
+/// The container that initialises the template of an image; `None` if the image can't.
+pub(super) fn template(dir: &Path, config_digest: &str, tree: &TreeFacts) -> Option<Step> {
+    let owner = tree.owner?;
+    let name = config_digest.rsplit(':').next()?.get(..16)?;
+    let id = ContainerId::new(format!("template-{name}")).ok()?;
+    let log = dir.join("initialise.log");
+    let init_dir = dir.join("init");
+    let init_file = Path::new(INIT_DIR_IN_CONTAINER).join(INIT_FILE);
+    let arguments = initialise::initialise_args(Path::new(DATA_IN_CONTAINER), &init_file);
+    let mut spec = mysqld(id, tree, owner, arguments, log).ok()?;
+    spec.mounts = vec![
+        bind(data::mysql_dir(dir), DATA_IN_CONTAINER),
+        Bind { read_only: true, ..bind(init_dir.clone(), INIT_DIR_IN_CONTAINER) },
+    ];
+    spec.labels = label(name, "template", "", config_digest);
+    Some(Step::MakeTemplate {
+        dir: dir.to_owned(),
+        init: (init_dir.join(INIT_FILE), initialise::INIT_SQL.to_owned()),
+        spec: Box::new(spec),
+        owner,
+    })
+}
+
+/// What the goal limits. All but the memory may change while the container runs; the
+/// buffer pool follows the memory at the next start.
+pub(super) fn limits(subject: &Subject<'_>) -> Result<Limits, String> {
+    let entry = subject.entry();
+    let io = entry.io;
+    let wants_io = io.read_bps.is_some()
+        || io.write_bps.is_some()
+        || io.read_iops.is_some()
+        || io.write_iops.is_some();
+    let mut limits = Limits {
+        memory_max_bytes: Some(entry.size.of(subject.config.memory_bytes)),
+        cpu_max: entry.cpu.cores.map(|cores| CpuMax::from_millicores(millicores(cores))),
+        cpu_weight: entry.cpu.weight.map(u64::from),
+        ..Limits::default()
+    };
+    if wants_io {
+        let device = match &subject.observation.data_device {
+            Observed::Present(device) => device.number,
+            Observed::Absent => return Err("the data directory is on no disk".to_owned()),
+            Observed::Unknown(why) => {
+                return Err(format!(
+                    "the goal limits io, but the disk of {} can't be found out: {why}",
+                    subject.config.data_dir.display()
+                ));
+            }
+        };
+        limits.io = vec![IoLimit {
+            device,
+            read_bps: io.read_bps.map(berth_model::ByteRate::get),
+            write_bps: io.write_bps.map(berth_model::ByteRate::get),
+            read_iops: io.read_iops.map(u64::from),
+            write_iops: io.write_iops.map(u64::from),
+        }];
+    }
+    Ok(limits)
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a goal's cores are from 0.01 to 4096"
+)]
+fn millicores(cores: f64) -> u64 {
+    (cores * 1000.0).round() as u64
+}
+
+/// The step that gives a running container the limits of its goal, if they differ.
+pub(super) fn limits_change(subject: &Subject<'_>, container: &ContainerFacts) -> Option<Step> {
+    let wanted = limits(subject).ok()?;
+    (wanted != container.limits)
+        .then(|| Step::SetLimits { id: subject.container_id(), limits: Box::new(wanted) })
+}

@@ -1,0 +1,169 @@
+//! The loop: wakes, and makes a pass: goal → observe → plan → act → status.
+//!
+//! A pass can't fail; what fails is a value in the status. It doesn't wait for the lanes
+//! that it starts: their end wakes the next pass. What it must remember is in the journal.
+
+mod lanes;
+mod pass;
+mod signals;
+mod watches;
+
+use std::{fs::File, io, os::unix::fs::DirBuilderExt, path::PathBuf, sync::Arc, time::Duration};
+
+use berth_runtime::become_subreaper;
+use nix::fcntl::{Flock, FlockArg};
+
+use crate::{
+    config::Config,
+    files::FileError,
+    host::{Host, HostError},
+    wake::{GoalWatch, Reason, Waker},
+};
+use pass::Loop;
+
+/// The form of the agent's own log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Why the agent can't run.
+#[derive(Debug, thiserror::Error)]
+pub enum AgentError {
+    /// A directory that it needs can't be made.
+    #[error("cannot make {}", path.display())]
+    Make {
+        /// The directory.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// Another agent works on this host.
+    #[error("another agent holds {}; there can be only one per host", path.display())]
+    Locked {
+        /// The lock.
+        path: PathBuf,
+    },
+    /// The lock can't be taken.
+    #[error("cannot lock {}", path.display())]
+    Lock {
+        /// The lock.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The host can't be worked with.
+    #[error("cannot work with this host")]
+    Host(#[from] HostError),
+    /// It can't become the parent of its containers.
+    #[error("cannot become a subreaper")]
+    Subreaper(#[source] berth_runtime::RuntimeError),
+    /// What it wrote before can't be read. It is not passed over, as goals and failures
+    /// would be forgotten.
+    #[error("cannot read what an earlier agent left; mend or move the file away")]
+    State(#[source] FileError),
+    /// The asynchronous runtime, signals or inotify can't be had.
+    #[error("cannot wait for events")]
+    Events(#[source] io::Error),
+}
+
+/// Runs the agent until SIGTERM or SIGINT. The containers run on after it.
+///
+/// # Errors
+/// What keeps it from running at all.
+pub fn run(config: Config, log: LogFormat) -> Result<(), AgentError> {
+    start_log(log);
+    make_directories(&config)?;
+    let _lock = lock(&config)?;
+    become_subreaper().map_err(AgentError::Subreaper)?;
+    let interval = config.interval;
+    let goal_dir = config.goal_dir.clone();
+    let host = Arc::new(Host::open(config)?);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(AgentError::Events)?;
+    let result = runtime.block_on(converge(host, goal_dir, interval));
+    // A probe or a lane may hang in the kernel; nothing is gained by waiting for it.
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    result
+}
+
+async fn converge(
+    host: Arc<Host>,
+    goal_dir: PathBuf,
+    interval: Duration,
+) -> Result<(), AgentError> {
+    let waker = Waker::default();
+    let watch = GoalWatch::start(goal_dir, waker.clone()).map_err(AgentError::Events)?;
+    let mut stop = signals::Stop::new().map_err(AgentError::Events)?;
+    let mut state = Loop::new(host, waker.clone()).map_err(AgentError::State)?;
+    waker.raise(Reason::Start);
+    let mut wait = interval;
+    loop {
+        let reasons = tokio::select! {
+            reasons = waker.wait() => reasons,
+            () = tokio::time::sleep(wait) => {
+                [if wait < interval { Reason::Timer } else { Reason::Interval }].into()
+            }
+            () = stop.wait() => {
+                tracing::info!("the agent ends; containers run on");
+                return Ok(());
+            }
+        };
+        watch.renew();
+        wait = state.pass(&reasons).await.min(interval);
+    }
+}
+
+fn start_log(format: LogFormat) {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("BERTH_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+    let builder =
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_target(false);
+    // A second subscriber, as in tests, is no reason to fail.
+    let _ = match format {
+        LogFormat::Text => {
+            use std::io::IsTerminal;
+            builder.with_ansi(io::stderr().is_terminal()).try_init()
+        }
+        LogFormat::Json => builder.json().try_init(),
+    };
+}
+
+fn make_directories(config: &Config) -> Result<(), AgentError> {
+    let dirs = [
+        &config.goal_dir,
+        &config.state_dir,
+        &config.data_dir,
+        &config.run_dir,
+        &config.log_dir,
+    ];
+    for dir in dirs {
+        std::fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o755)
+            .create(dir)
+            .map_err(|source| AgentError::Make { path: dir.clone(), source })?;
+    }
+    Ok(())
+}
+
+fn lock(config: &Config) -> Result<Flock<File>, AgentError> {
+    let path = config.agent_lock();
+    let wrong = |source| AgentError::Lock { path: path.clone(), source };
+    let file = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&path)
+        .map_err(wrong)?;
+    Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| match errno {
+        nix::errno::Errno::EWOULDBLOCK => AgentError::Locked { path: path.clone() },
+        errno => AgentError::Lock { path: path.clone(), source: errno.into() },
+    })
+}

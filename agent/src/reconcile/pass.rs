@@ -1,0 +1,241 @@
+//! One pass.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use berth_model::{
+    EntryKey,
+    goal::{Goals, HostFacts, PlacedEntry, Refusal, Standing, resolve},
+    status::{AgentStatus, InstanceState, Phase, StatusDocument},
+};
+use jiff::{SignedDuration, Timestamp};
+
+use super::{lanes::Lanes, watches::Watches};
+use crate::{
+    data::DataFacts,
+    files::{self, Durability, FileError},
+    goal::{in_force, read},
+    host::Host,
+    journal::{self, Journal},
+    observe::{Observation, Observed, gather::Gatherer},
+    plan::{self, Decision, LOOK_AGAIN, Plan},
+    status,
+    wake::{Reason, Waker},
+};
+
+/// How long reading the goal directory may take before the goals in force are kept.
+const READ_WAIT: Duration = Duration::from_secs(5);
+
+/// What the loop keeps between passes. All of it is either on disk as well, or can be lost.
+#[derive(Debug)]
+pub(super) struct Loop {
+    host: Arc<Host>,
+    waker: Waker,
+    gatherer: Gatherer,
+    lanes: Lanes,
+    watches: Watches,
+    facts: HostFacts,
+    agent: AgentStatus,
+    goals: Arc<Goals>,
+    /// As last saved.
+    in_force: BTreeMap<EntryKey, PlacedEntry>,
+    journal: Journal,
+    journal_saved: Journal,
+}
+
+impl Loop {
+    pub(super) fn new(host: Arc<Host>, waker: Waker) -> Result<Self, FileError> {
+        let in_force = in_force::load(&host.config.goals_in_force())?;
+        let journal = journal::load(&host.config.journal())?;
+        let facts = HostFacts {
+            name: host.config.host.clone(),
+            memory_bytes: Some(host.config.memory_bytes),
+        };
+        Ok(Self {
+            goals: Arc::new(resolve::resolve(&facts, &[], &in_force)),
+            gatherer: Gatherer::new(Arc::clone(&host)),
+            lanes: Lanes::new(Arc::clone(&host), waker.clone()),
+            watches: Watches::default(),
+            agent: status::this_agent(host.config.interval),
+            journal_saved: journal.clone(),
+            host,
+            waker,
+            facts,
+            in_force,
+            journal,
+        })
+    }
+
+    /// Makes a pass; tells how long the loop may sleep if nothing wakes it.
+    pub(super) async fn pass(&mut self, reasons: &BTreeSet<Reason>) -> Duration {
+        let begun = Instant::now();
+        self.lanes.collect(&mut self.journal);
+        self.read_goals().await;
+        let busy = self.lanes.board().read();
+        let words = busy.iter().map(|(lane, doing)| (lane.clone(), doing.step.clone())).collect();
+        let observation = self.gatherer.gather(&self.goals, words).await;
+        self.watches.renew(&self.host, &self.waker, &observation);
+        self.learn(&observation);
+        let now = Timestamp::now();
+        let plan = plan::plan(&self.host.config, &self.goals, &observation, &self.journal, now);
+        self.start_lanes(&plan, now);
+        self.note_states(&plan, now);
+        self.forget_removed(&plan);
+        self.agent.passes += 1;
+        self.agent.last_pass_at = now;
+        self.agent.last_pass_ms = status::millis(begun.elapsed());
+        self.agent.last_wake = words_of(reasons);
+        let document = self.document(&plan, &observation, now);
+        self.save(&document);
+        self.sleep(&plan, now)
+    }
+
+    /// Reads the goal files and brings them into force. What can't be read changes nothing.
+    async fn read_goals(&mut self) {
+        let dir = self.host.config.goal_dir.clone();
+        let reading = tokio::task::spawn_blocking(move || read::directory(&dir));
+        let files = match tokio::time::timeout(READ_WAIT, reading).await {
+            Ok(Ok(Ok(files))) => files,
+            Ok(Ok(Err(error))) => return self.keep_goals(&files::chain(&error).join(": ")),
+            Ok(Err(_)) | Err(_) => return self.keep_goals("the goal directory can't be read in time"),
+        };
+        self.goals = Arc::new(resolve::resolve(&self.facts, &files, &self.in_force));
+        let accepted = self.goals.in_force();
+        if accepted != self.in_force {
+            match in_force::save(&self.host.config.goals_in_force(), &accepted) {
+                Ok(()) => self.in_force = accepted,
+                Err(error) => tracing::warn!(error = files::chain(&error).join(": "), "goals"),
+            }
+        }
+    }
+
+    fn keep_goals(&mut self, why: &str) {
+        let mut goals = (*self.goals).clone();
+        goals.refusals = vec![Refusal {
+            location: berth_model::goal::Location::whole(
+                &self.host.config.goal_dir.display().to_string(),
+            ),
+            entry: None,
+            field: None,
+            problem: why.to_owned(),
+            remedy: "the goals in force are kept until it can be read".to_owned(),
+        }];
+        self.goals = Arc::new(goals);
+    }
+
+    /// Remembers which instances have data.
+    fn learn(&mut self, observation: &Observation) {
+        for (key, seen) in &observation.instances {
+            if matches!(seen.data, Observed::Present(DataFacts::Own { .. })) {
+                self.journal.entry(key.to_string()).or_default().has_data = true;
+            }
+        }
+    }
+
+    fn start_lanes(&mut self, plan: &Plan, now: Timestamp) {
+        for (lane, steps) in &plan.shared {
+            self.lanes.start(lane, steps.clone(), &mut self.journal);
+        }
+        for (key, decision) in &plan.instances {
+            if decision.steps.is_empty() {
+                if decision.waiting.is_none() {
+                    self.lanes.settled(key.as_str());
+                }
+                continue;
+            }
+            let waits = self.journal.get(key.as_str()).is_some_and(|r| r.waits(now));
+            if decision.urgent || !waits {
+                self.lanes.start(key.as_str(), decision.steps.clone(), &mut self.journal);
+            }
+        }
+    }
+
+    fn note_states(&mut self, plan: &Plan, now: Timestamp) {
+        for (key, decision) in &plan.instances {
+            let remembered = self.journal.entry(key.to_string()).or_default();
+            remembered.enter(decision.state, now);
+            if decision.phase(false) == Phase::Converged {
+                remembered.settle(now);
+            }
+        }
+    }
+
+    /// An instance that is removed and has vanished from the files needs no memory.
+    fn forget_removed(&mut self, plan: &Plan) {
+        let gone = |key: &EntryKey| {
+            let removed = plan.instances.get(key).is_some_and(|d| d.state == InstanceState::Removed);
+            let orphaned =
+                self.goals.own.get(key).is_some_and(|goal| goal.standing == Standing::Orphaned);
+            removed && orphaned
+        };
+        let gone: Vec<EntryKey> = self.in_force.keys().filter(|key| gone(key)).cloned().collect();
+        if gone.is_empty() {
+            return;
+        }
+        let mut kept = self.in_force.clone();
+        for key in &gone {
+            kept.remove(key);
+            self.journal.remove(key.as_str());
+        }
+        match in_force::save(&self.host.config.goals_in_force(), &kept) {
+            Ok(()) => self.in_force = kept,
+            Err(error) => tracing::warn!(error = files::chain(&error).join(": "), "goals"),
+        }
+    }
+
+    fn document(&self, plan: &Plan, observation: &Observation, now: Timestamp) -> StatusDocument {
+        status::document(&status::Inputs {
+            config: &self.host.config,
+            agent: &self.agent,
+            goals: &self.goals,
+            plan,
+            observation,
+            journal: &self.journal,
+            doing: &self.lanes.board().read(),
+            recent: self.lanes.recent(),
+            now,
+        })
+    }
+
+    fn save(&mut self, document: &StatusDocument) {
+        let config = &self.host.config;
+        if let Err(error) = files::write_json(&config.status(), document, Durability::Process) {
+            tracing::warn!(error = files::chain(&error).join(": "), "status");
+        }
+        if self.journal != self.journal_saved {
+            match journal::save(&config.journal(), &self.journal) {
+                Ok(()) => self.journal_saved = self.journal.clone(),
+                Err(error) => tracing::warn!(error = files::chain(&error).join(": "), "journal"),
+            }
+        }
+    }
+
+    /// Until the next retry, or until what is waited for is worth another look: a tenth of
+    /// the time it has taken so far.
+    fn sleep(&self, plan: &Plan, now: Timestamp) -> Duration {
+        let busy = self.lanes.board().read();
+        let each = plan.instances.iter().filter(|(key, _)| !busy.contains_key(key.as_str()));
+        let instances = each.filter_map(|(key, decision)| self.look_again(key, decision, now));
+        let retries = self.journal.values().filter_map(|r| r.retry_at).map(|at| at.duration_since(now));
+        let due = retries.filter(|wait| wait.is_positive()).map(unsigned);
+        instances.chain(due).min().unwrap_or(Duration::MAX)
+    }
+
+    fn look_again(&self, key: &EntryKey, decision: &Decision, now: Timestamp) -> Option<Duration> {
+        decision.waiting.as_ref()?;
+        let (_, since) = self.journal.get(key.as_str())?.state?;
+        let tenth = unsigned(now.duration_since(since)) / 10;
+        Some(tenth.max(LOOK_AGAIN))
+    }
+}
+
+fn unsigned(duration: SignedDuration) -> Duration {
+    Duration::try_from(duration).unwrap_or_default()
+}
+
+fn words_of(reasons: &BTreeSet<Reason>) -> String {
+    reasons.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}

@@ -63,8 +63,8 @@ pub(crate) enum LayerErrorKind {
     },
     #[error("directories nested more than {limit} deep")]
     TooDeep { limit: u32 },
-    #[error("its directory is a symbolic link to nothing")]
-    DanglingParent,
+    #[error("it stands in a file, or in a symbolic link that leads to no directory")]
+    ParentNotADirectory,
     #[error("the target of the hard link is not there")]
     NoLinkTarget,
     #[error("more than {limit} {what} in the image")]

@@ -130,7 +130,7 @@ impl Builder {
                     inode,
                 }))
             }
-            Err(Errno::ENOENT) => Ok(None),
+            Err(Errno::ENOENT | Errno::ENOTDIR) => Ok(None),
             Err(errno) => Err(failed("openat2")(errno)),
         }
     }
@@ -152,8 +152,8 @@ impl Builder {
         let above = self.parent(above)?;
         match mkdirat(&above.fd, os(name), Mode::from_bits_truncate(0o700)) {
             Ok(()) => {}
-            // There, and yet not to be found: a symbolic link to nowhere.
-            Err(Errno::EEXIST) => return Err(LayerErrorKind::DanglingParent),
+            // There, and yet not to be found as a directory.
+            Err(Errno::EEXIST) => return Err(LayerErrorKind::ParentNotADirectory),
             Err(errno) => return Err(failed("mkdirat")(errno)),
         }
         let fd = self.describe_directory(&above, name, &IMPLICIT_DIRECTORY, false)?;

@@ -13,6 +13,7 @@
 //!
 //! Does not push, and does not run what it built.
 
+mod builtin;
 mod invocation;
 mod layer;
 mod overlay;
@@ -31,8 +32,9 @@ use oci_spec::image::{
     ImageManifestBuilder, MediaType, Os, RootFsBuilder,
 };
 
+pub use builtin::builtin_recipes;
 pub use layer::Compression;
-pub use recipe::{Recipe, builtin_recipes};
+pub use recipe::Recipe;
 
 use crate::error::{ImageError, Result, reading};
 use crate::progress::Progress;
@@ -193,7 +195,7 @@ pub fn build(
         recipe: recipe.name().to_owned(),
         source,
     };
-    store.sweep()?;
+    store.sweep_first();
     let mirror = sources::mirror(recipe, options).map_err(failed)?;
     let mut stage = Stage::new(store)?;
     let work = Work::prepare(stage.directory())?;
@@ -205,9 +207,9 @@ pub fn build(
     stage.adopt(&work.layer, &layered.digest)?;
     let status = fs::read_to_string(&work.status).map_err(reading(&work.status))?;
     let packages = installed(&status);
-    let config = stage.add(&json(&configuration(recipe, &layered)))?;
-    let config_bytes = json(&configuration(recipe, &layered)).len() as u64;
-    let manifest = manifest(recipe, &layered, (config, config_bytes), &packages, expired);
+    let config = json(&configuration(recipe, &layered));
+    let config = (stage.add(&config)?, config.len() as u64);
+    let manifest = manifest(recipe, &layered, config, &packages, expired);
     let manifest = stage.add(&manifest)?;
     let place = Path::new(recipe.name());
     let image = store.finish_import(place, stage, reference, manifest, progress)?;

@@ -60,7 +60,7 @@ impl Store {
         reference: &Reference,
         progress: &dyn Progress,
     ) -> Result<Image> {
-        self.sweep()?;
+        self.sweep_first();
         let metadata = fs::metadata(path).map_err(opening(path))?;
         let mut stage = Stage::new(self)?;
         let manifest = if metadata.is_dir() {

@@ -145,6 +145,17 @@ impl Store {
         temp::sweep(&self.tmp_dir())
     }
 
+    /// Sweeps before other work. A leftover that can't be removed is no reason
+    /// not to do it.
+    pub(crate) fn sweep_first(&self) {
+        if let Err(error) = self.sweep() {
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "cannot sweep the image store"
+            );
+        }
+    }
+
     pub(crate) fn blob_path(&self, digest: &Digest) -> PathBuf {
         self.root.join("blobs/sha256").join(digest.hex())
     }

@@ -133,7 +133,7 @@ impl Store {
         if let Some(tree) = self.tree(image)? {
             return Ok(tree);
         }
-        self.sweep()?;
+        self.sweep_first();
         let temp = self.temp()?;
         let root = temp.path().join(ROOT);
         fs::DirBuilder::new()

@@ -62,6 +62,10 @@ fn every_kind() -> Layer {
         mtime: "1234567890.123456789".into(),
         ..mode(0o640)
     };
+    let marked = Meta {
+        xattrs: vec![("trusted.berth".into(), b"link".to_vec())],
+        ..mode(0o777)
+    };
     let with_xattrs = Meta {
         mode: 0o4755,
         xattrs: vec![
@@ -95,6 +99,7 @@ fn every_kind() -> Layer {
             },
         )
         .symlink("bin", "usr/bin")
+        .member(EntryType::Symlink, "marked-link", "/no/where", b"", &marked)
         .member(
             EntryType::Symlink,
             "dangling",

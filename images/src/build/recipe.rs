@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use super::BuildError;
+use super::builtin::BUILTIN;
 use crate::Reference;
 
 /// Every character that a recipe may put into mmdebstrap's arguments besides
@@ -16,37 +17,6 @@ use crate::Reference;
 const PLAIN: &str = "-_.+:/=~@%,";
 const FILE_BYTES_MAX: u64 = 16 << 20;
 const FILES_MAX: usize = 1000;
-
-const BUILTIN: [Builtin; 3] = [
-    Builtin {
-        name: "mysql",
-        recipe: include_str!("../../recipes/mysql/recipe.toml"),
-        files: &[(
-            "etc/mysql/my.cnf",
-            include_bytes!("../../recipes/mysql/files/etc/mysql/my.cnf"),
-        )],
-    },
-    Builtin {
-        name: "percona",
-        recipe: include_str!("../../recipes/percona/recipe.toml"),
-        // The same server configuration: Percona Server takes all of it.
-        files: &[(
-            "etc/mysql/my.cnf",
-            include_bytes!("../../recipes/mysql/files/etc/mysql/my.cnf"),
-        )],
-    },
-    Builtin {
-        name: "toolkit",
-        recipe: include_str!("../../recipes/toolkit/recipe.toml"),
-        files: &[],
-    },
-];
-
-struct Builtin {
-    name: &'static str,
-    recipe: &'static str,
-    files: &'static [(&'static str, &'static [u8])],
-}
 
 /// What an image is made of.
 #[derive(Debug, Clone)]
@@ -112,11 +82,6 @@ pub(super) struct Directory {
     pub(super) mode: String,
     /// Whether it belongs to the recipe's user; otherwise to root.
     pub(super) owned: bool,
-}
-
-/// The names of the recipes in this program.
-pub fn builtin_recipes() -> impl Iterator<Item = &'static str> {
-    BUILTIN.iter().map(|builtin| builtin.name)
 }
 
 impl Recipe {

@@ -32,7 +32,7 @@ impl Store {
     /// [`ImageError::NoSuchImage`], [`ImageError::InUse`], or the file that could not be
     /// removed. After an error the tag may be gone and its blobs still there.
     pub fn remove(&self, reference: &Reference, in_use: &BTreeSet<Digest>) -> Result<Removed> {
-        self.sweep()?;
+        self.sweep_first();
         let trash = self.temp()?;
         let removed = {
             let _names = self.lock_names()?;

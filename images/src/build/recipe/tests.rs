@@ -1,4 +1,5 @@
 use super::*;
+use crate::build::builtin_recipes;
 
 fn parse(change: impl Fn(String) -> String) -> Result<Recipe, BuildError> {
     let text = change(BUILTIN[0].recipe.to_owned());

@@ -6,9 +6,12 @@
 //! `ovs-vsctl set bridge NAME external_ids:berth-host=HOST`.
 
 use crate::config::{BridgeConfig, DatapathChoice};
+use crate::deadline::Deadline;
+use crate::error::PlugError;
 use crate::name::{HostName, VlanId};
 use crate::netlink::{NetlinkError, generic};
 use crate::ovsdb::{BridgeRow, OvsdbError, UplinkRow};
+use crate::plug::{Netplug, Session};
 
 /// Why the bridge can't be used.
 #[derive(Debug, thiserror::Error)]
@@ -49,6 +52,51 @@ pub enum BridgeError {
     /// Whether the kernel can move packets is not known.
     #[error("can't tell whether the kernel has an Open vSwitch data path")]
     Datapath(#[source] NetlinkError),
+}
+
+impl Netplug {
+    /// Creates the bridge and its uplink if they are not there; what was done.
+    ///
+    /// # Errors
+    /// [`BridgeError::Foreign`] when a bridge of that name is not ours.
+    pub fn ensure_bridge(&self) -> Result<Vec<String>, PlugError> {
+        let mut session = self.session()?;
+        let done = self.bridge(&mut session).map_err(PlugError::Bridge);
+        self.give_back(session);
+        done
+    }
+
+    fn bridge(&self, session: &mut Session) -> Result<Vec<String>, BridgeError> {
+        let wanted = &self.config.bridge;
+        let name = wanted.name.clone();
+        let failed = |source| BridgeError::Ovsdb {
+            name: name.clone(),
+            source,
+        };
+        let mut switch = self.switch(&mut session.client);
+        let uplink = wanted
+            .uplink
+            .as_ref()
+            .map(|uplink| uplink.interface.as_str());
+        let (bridge, uplink) = switch.bridge(&name, uplink).map_err(failed)?;
+        let steps = plan(wanted, &self.config.host, bridge.as_ref(), uplink.as_ref())?;
+        let mut number = None;
+        for step in &steps {
+            let applied = match step {
+                BridgeStep::Create => switch.create_bridge(&name, userspace(wanted.datapath)?),
+                BridgeStep::AddUplink { interface, trunks } => {
+                    switch.add_uplink(&name, interface, trunks)
+                }
+                BridgeStep::SetTrunks { interface, trunks } => switch.set_trunks(interface, trunks),
+            };
+            number = Some(applied.map_err(failed)?);
+        }
+        if let Some(number) = number {
+            switch.deadline = Deadline::after(self.config.timeouts.apply);
+            switch.wait_applied(number).map_err(failed)?;
+        }
+        Ok(steps.iter().map(|step| format!("{step:?}")).collect())
+    }
 }
 
 /// One change to the bridge.

@@ -3,7 +3,7 @@
 //! A probe that fails gives [`Observed::Unknown`] with the reason, which never counts
 //! as absent. Nothing here changes anything.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
 use std::fs::File;
 use std::net::IpAddr;
@@ -100,7 +100,8 @@ pub(crate) fn chain(error: &dyn Error) -> String {
 /// The links of the host's namespace.
 #[derive(Debug)]
 pub(crate) struct HostLinks {
-    by_owner: BTreeMap<Owner, Vec<(Link, Tag)>>,
+    host: HostName,
+    by_owner: BTreeMap<Owner, Vec<Link>>,
     by_name: BTreeMap<String, Link>,
     roots: BTreeMap<u32, Root>,
 }
@@ -115,11 +116,12 @@ impl HostLinks {
                 by_owner
                     .entry(tag.owner.clone())
                     .or_default()
-                    .push((link.clone(), tag));
+                    .push(link.clone());
             }
             by_name.insert(link.name.clone(), link);
         }
         Ok(Self {
+            host: host.clone(),
             by_owner,
             by_name,
             roots: route.root_qdiscs()?,
@@ -131,64 +133,75 @@ impl HostLinks {
         self.by_owner.iter().flat_map(move |(owner, links)| {
             links
                 .iter()
-                .map(move |(link, _)| (owner, link, self.roots.get(&link.index)))
+                .map(move |link| (owner, link, self.roots.get(&link.index)))
         })
     }
 
-    /// The marks on an owner's links.
-    pub(crate) fn tags(&self, owner: &Owner) -> impl Iterator<Item = &Tag> {
-        self.by_owner
-            .get(owner)
-            .into_iter()
-            .flatten()
-            .map(|(_, tag)| tag)
+    /// The names of the owner's links.
+    pub(crate) fn names(&self, owner: &Owner) -> BTreeSet<String> {
+        let ours = self.by_owner.get(owner).into_iter().flatten();
+        ours.map(|link| link.name.clone()).collect()
     }
 
     /// Whatever carries the owner's tag, or has this name.
-    fn of(&self, owner: &Owner, name: Option<&str>) -> Vec<OuterLink> {
+    pub(crate) fn of(&self, owner: &Owner, name: Option<&str>) -> Vec<OuterLink> {
         let ours = self.by_owner.get(owner).map_or(&[][..], Vec::as_slice);
-        let ours = ours.iter().map(|(link, tag)| (link, Some(tag.clone())));
-        let named = name
-            .and_then(|name| self.by_name.get(name))
-            .map(|link| (link, None));
-        let mut links: BTreeMap<u32, OuterLink> = BTreeMap::new();
-        for (link, tag) in named.into_iter().chain(ours) {
-            let shaper = self.roots.get(&link.index).and_then(|root| root.shaper);
-            let Link {
-                index,
-                name,
-                mtu,
-                up,
-                ..
-            } = link.clone();
-            links.insert(
-                index,
-                OuterLink {
-                    index,
-                    name,
-                    mtu,
-                    up,
-                    tag,
-                    shaper,
-                },
-            );
-        }
-        links.into_values().collect()
+        let ours = ours.iter();
+        let named = name.and_then(|name| self.by_name.get(name));
+        let links: BTreeMap<_, _> = named
+            .into_iter()
+            .chain(ours)
+            .map(|link| (link.index, link))
+            .collect();
+        let seen = |link: &&Link| {
+            outer(
+                &self.host,
+                owner,
+                (*link).clone(),
+                self.roots.get(&link.index),
+            )
+        };
+        links.values().map(seen).collect()
     }
 }
 
-/// What is there for one owner, whose link should have this name.
+/// The links of these names, each looked up by itself: a reading of all links fails
+/// while others come and go.
+pub(crate) fn links_named(
+    host: &HostName,
+    owner: &Owner,
+    names: &BTreeSet<String>,
+    route: &mut RouteSocket,
+) -> Result<Vec<OuterLink>, NetlinkError> {
+    let mut links = Vec::new();
+    for name in names {
+        if let Some(link) = route.link(name)? {
+            let root = route.root_qdisc(link.index)?;
+            links.push(outer(host, owner, link, root.as_ref()));
+        }
+    }
+    Ok(links)
+}
+
+fn outer(host: &HostName, owner: &Owner, link: Link, root: Option<&Root>) -> OuterLink {
+    let tag = link.alias.as_deref().and_then(Tag::from_alias);
+    OuterLink {
+        index: link.index,
+        name: link.name,
+        mtu: link.mtu,
+        up: link.up,
+        tag: tag.filter(|tag| tag.host == *host && tag.owner == *owner),
+        shaper: root.and_then(|root| root.shaper),
+    }
+}
+
+/// What is there for one owner.
 pub(crate) fn owner(
     owner: &Owner,
-    name: Option<&str>,
     switch: Observed<SwitchState>,
-    links: Result<&HostLinks, &NetlinkError>,
+    links: Result<Vec<OuterLink>, String>,
     pins: &Pins,
 ) -> OwnerState {
-    let links = match links {
-        Ok(links) => Observed::Present(links.of(owner, name)),
-        Err(error) => Observed::Unknown(chain(error)),
-    };
     let namespace = match pins.open(owner) {
         Ok(Some(file)) => match inspect(&file) {
             Ok(state) => Observed::Present(state),
@@ -197,6 +210,7 @@ pub(crate) fn owner(
         Ok(None) => Observed::Absent,
         Err(error) => Observed::Unknown(chain(&error)),
     };
+    let links = links.map_or_else(Observed::Unknown, Observed::Present);
     OwnerState {
         switch,
         links,

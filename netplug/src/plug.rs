@@ -14,7 +14,6 @@ use std::sync::{Mutex, PoisonError};
 
 use crate::act::Executor;
 use crate::addr::MacAddress;
-use crate::bridge::{self, BridgeError, BridgeStep};
 use crate::config::Config;
 use crate::deadline::Deadline;
 use crate::error::PlugError;
@@ -94,6 +93,9 @@ pub struct Netplug {
 pub(crate) struct Session {
     pub(crate) client: Client,
     pub(crate) route: RouteSocket,
+    /// Links that were seen to carry the owner's tag, besides those that its lease and
+    /// its ports name.
+    pub(crate) hints: BTreeSet<String>,
 }
 
 impl Netplug {
@@ -123,51 +125,6 @@ impl Netplug {
         Ok(leases.iter().cloned().collect())
     }
 
-    /// Creates the bridge and its uplink if they are not there; what was done.
-    ///
-    /// # Errors
-    /// [`BridgeError::Foreign`] when a bridge of that name is not ours.
-    pub fn ensure_bridge(&self) -> Result<Vec<String>, PlugError> {
-        let mut session = self.session()?;
-        let done = self.bridge(&mut session).map_err(PlugError::Bridge);
-        self.give_back(session);
-        done
-    }
-
-    fn bridge(&self, session: &mut Session) -> Result<Vec<String>, BridgeError> {
-        let wanted = &self.config.bridge;
-        let name = wanted.name.clone();
-        let failed = |source| BridgeError::Ovsdb {
-            name: name.clone(),
-            source,
-        };
-        let mut switch = self.switch(&mut session.client);
-        let uplink = wanted
-            .uplink
-            .as_ref()
-            .map(|uplink| uplink.interface.as_str());
-        let (bridge, uplink) = switch.bridge(&name, uplink).map_err(failed)?;
-        let steps = bridge::plan(wanted, &self.config.host, bridge.as_ref(), uplink.as_ref())?;
-        let mut number = None;
-        for step in &steps {
-            let applied = match step {
-                BridgeStep::Create => {
-                    switch.create_bridge(&name, bridge::userspace(wanted.datapath)?)
-                }
-                BridgeStep::AddUplink { interface, trunks } => {
-                    switch.add_uplink(&name, interface, trunks)
-                }
-                BridgeStep::SetTrunks { interface, trunks } => switch.set_trunks(interface, trunks),
-            };
-            number = Some(applied.map_err(failed)?);
-        }
-        if let Some(number) = number {
-            switch.deadline = Deadline::after(self.config.timeouts.apply);
-            switch.wait_applied(number).map_err(failed)?;
-        }
-        Ok(steps.iter().map(|step| format!("{step:?}")).collect())
-    }
-
     /// Gives an instance its address, namespace, link, port and limits, or repairs them.
     ///
     /// If it fails, what was done stays, under the owner's lease: another attach goes
@@ -180,8 +137,21 @@ impl Netplug {
         pools: &PoolSet,
         request: &AttachRequest,
     ) -> Result<Attachment, PlugError> {
+        self.attach_hinted(pools, request, BTreeSet::new())
+    }
+
+    /// The same, with links that may have to go.
+    pub(crate) fn attach_hinted(
+        &self,
+        pools: &PoolSet,
+        request: &AttachRequest,
+        hints: BTreeSet<String>,
+    ) -> Result<Attachment, PlugError> {
         let _lock = self.lock(&request.owner)?;
-        let mut session = self.session()?;
+        let mut session = Session {
+            hints,
+            ..self.session()?
+        };
         let attached = self.attach_locked(&mut session, pools, request);
         self.give_back(session);
         attached
@@ -266,15 +236,31 @@ impl Netplug {
         .map_err(PlugError::Lease)
     }
 
-    /// What the kernel carries for an owner without a lease.
+    /// What the switch carries for an owner without a lease.
     fn in_use(
         &self,
         session: &mut Session,
         owner: &Owner,
     ) -> Result<Option<(IpAddr, Generation)>, PlugError> {
-        let links = HostLinks::read(&self.config.host, &mut session.route);
-        let links = links.map_err(PlugError::Netlink)?;
-        let latest = links.tags(owner).max_by_key(|tag| tag.generation);
+        let bridge = &self.config.bridge.name;
+        let read = self
+            .switch(&mut session.client)
+            .ports(bridge, Some((owner, "")));
+        let blocked = |error| {
+            let reasons = vec![format!(
+                "the switch can't be read: {}",
+                observe::chain(&error)
+            )];
+            PlugError::Blocked {
+                owner: owner.clone(),
+                reasons,
+            }
+        };
+        let ports = read.map_err(blocked)?.ports;
+        let latest = ports
+            .into_iter()
+            .filter_map(|port| port.tag)
+            .max_by_key(|tag| tag.generation);
         Ok(latest.map(|tag| (tag.address, tag.generation)))
     }
 
@@ -291,6 +277,10 @@ impl Netplug {
             .map_err(PlugError::Lease)?
             .of(owner)
             .cloned();
+        if lease.is_none() {
+            let links = HostLinks::read(&self.config.host, &mut session.route);
+            session.hints = links.map_err(PlugError::Netlink)?.names(owner);
+        }
         let done = self.free(&mut session, owner, lease.as_ref());
         self.give_back(session);
         done
@@ -302,6 +292,8 @@ impl Netplug {
         owner: &Owner,
         lease: Option<&Lease>,
     ) -> Result<Vec<String>, PlugError> {
+        let link = lease.map(|lease| lease.link_name(&self.config.host));
+        session.hints.extend(link);
         let mut done = self.converge(session, owner, None)?;
         if let Some(lease) = lease {
             self.leases.release(lease).map_err(PlugError::Lease)?;
@@ -410,14 +402,18 @@ impl Netplug {
         let read = self
             .switch(&mut session.client)
             .ports(&self.config.bridge.name, Some(named));
-        let links = HostLinks::read(&self.config.host, &mut session.route);
-        observe::owner(
-            owner,
-            link,
-            observe::switch(read),
-            links.as_ref(),
-            &self.pins,
-        )
+        let mut names = session.hints.clone();
+        names.extend(link.map(str::to_owned));
+        // A port has the name of its link.
+        names.extend(
+            read.iter()
+                .flat_map(|seen| &seen.ports)
+                .map(|port| port.name.clone()),
+        );
+        let host = &self.config.host;
+        let links = observe::links_named(host, owner, &names, &mut session.route);
+        let links = links.map_err(|error| observe::chain(&error));
+        observe::owner(owner, observe::switch(read), links, &self.pins)
     }
 
     fn run(&self, session: &mut Session, owner: &Owner, step: &Step) -> Result<(), PlugError> {
@@ -463,7 +459,11 @@ impl Netplug {
             .pop();
         let client = idle.unwrap_or_else(|| Client::new(&self.config.ovsdb_socket));
         let route = RouteSocket::open().map_err(PlugError::Netlink)?;
-        Ok(Session { client, route })
+        Ok(Session {
+            client,
+            route,
+            hints: BTreeSet::new(),
+        })
     }
 
     pub(crate) fn give_back(&self, session: Session) {

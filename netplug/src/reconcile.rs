@@ -62,6 +62,15 @@ struct Snapshot {
     ports: BTreeMap<Owner, SwitchState>,
 }
 
+impl Snapshot {
+    fn link_names(&self, owner: &Owner) -> BTreeSet<String> {
+        self.links
+            .as_ref()
+            .map(|links| links.names(owner))
+            .unwrap_or_default()
+    }
+}
+
 impl Netplug {
     /// Gives every instance of the goal what it should have. Never fails as a whole,
     /// unless the leases can't be read: then nothing is known and nothing is done.
@@ -160,7 +169,7 @@ impl Netplug {
             Job::Attach(request) => {
                 let attached = match self.as_it_should_be(snapshot, pools, request) {
                     Some(attachment) => Ok(attachment),
-                    None => self.attach(pools, request),
+                    None => self.attach_hinted(pools, request, snapshot.link_names(&request.owner)),
                 };
                 let outcome = attached.map_or_else(Outcome::Failed, Outcome::Attached);
                 (request.owner.clone(), outcome)
@@ -211,7 +220,11 @@ impl Netplug {
             Some(ports) => Observed::Present(ports.clone()),
             None => snapshot.switch.clone(),
         };
-        observe::owner(owner, link, switch, snapshot.links.as_ref(), &self.pins)
+        let links = match &snapshot.links {
+            Ok(links) => Ok(links.of(owner, link)),
+            Err(error) => Err(observe::chain(error)),
+        };
+        observe::owner(owner, switch, links, &self.pins)
     }
 }
 

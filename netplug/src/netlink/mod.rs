@@ -14,6 +14,7 @@ mod qdisc;
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
+use std::time::Duration;
 
 use netlink_packet_core::{
     NLM_F_ACK, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NetlinkDeserializable, NetlinkMessage,
@@ -29,7 +30,8 @@ pub(crate) use link::{Link, VethPair};
 pub(crate) use qdisc::{Root, Shaper};
 
 const RECEIVE_SECONDS: i64 = 5;
-const DUMP_ATTEMPTS: usize = 5;
+const DUMP_ATTEMPTS: usize = 20;
+const DUMP_PAUSE: Duration = Duration::from_millis(5);
 const MESSAGES_MAX: usize = 100_000;
 
 /// Why a kernel operation failed.
@@ -169,7 +171,7 @@ impl RouteSocket {
                 .channel
                 .exchange(operation.clone(), message.clone(), NLM_F_DUMP)
             {
-                Err(NetlinkError::Unsteady { .. }) => {}
+                Err(NetlinkError::Unsteady { .. }) => std::thread::sleep(DUMP_PAUSE),
                 other => return other,
             }
         }

@@ -5,9 +5,13 @@
 
 use std::collections::BTreeMap;
 
-use netlink_packet_core::{DefaultNla, NLM_F_CREATE, NLM_F_REPLACE, Nla, NlasIterator};
+use netlink_packet_core::{
+    DefaultNla, NLM_F_ACK, NLM_F_CREATE, NLM_F_ECHO, NLM_F_REPLACE, Nla, NlasIterator,
+};
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::tc::{TcAttribute, TcHandle, TcMessage, TcOption, TcStats2};
+
+use nix::errno::Errno;
 
 use super::{NetlinkError, RouteSocket, absent_ok};
 use crate::rate::BitRate;
@@ -108,37 +112,29 @@ pub(crate) struct Root {
 }
 
 impl RouteSocket {
+    /// The root queueing discipline of one link, if it is more than the plain one.
+    pub(crate) fn root_qdisc(&mut self, index: u32) -> Result<Option<Root>, NetlinkError> {
+        let mut message = message(index);
+        message.header.parent = TcHandle::ROOT;
+        let message = RouteNetlinkMessage::GetQueueDiscipline(message);
+        let operation = format!("look up the limit of link {index}");
+        // Without NLM_F_ECHO the answer goes to those who watch and not to us.
+        match self
+            .channel
+            .exchange(operation, message, NLM_F_ACK | NLM_F_ECHO)
+        {
+            Ok(found) => Ok(found.into_iter().find_map(root_of).map(|(_, root)| root)),
+            // The plain one is never shown: the kernel has nothing to send.
+            Err(error) if matches!(error.errno(), Some(Errno::EINVAL | Errno::ENOENT)) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     /// The root queueing discipline of every link that has more than the plain one.
     pub(crate) fn root_qdiscs(&mut self) -> Result<BTreeMap<u32, Root>, NetlinkError> {
         let message = RouteNetlinkMessage::GetQueueDiscipline(TcMessage::default());
-        let mut roots = BTreeMap::new();
-        for found in self.dump("list the queueing disciplines", message)? {
-            let RouteNetlinkMessage::NewQueueDiscipline(found) = found else {
-                continue;
-            };
-            let Ok(index) = u32::try_from(found.header.index) else {
-                continue;
-            };
-            if found.header.parent != TcHandle::ROOT {
-                continue;
-            }
-            let ours = found
-                .attributes
-                .contains(&TcAttribute::Kind(KIND.to_owned()));
-            let mut root = Root {
-                shaper: None,
-                drops: 0,
-            };
-            for attribute in &found.attributes {
-                match attribute {
-                    TcAttribute::Options(options) if ours => root.shaper = shaper_of(options),
-                    TcAttribute::Stats2(stats) => root.drops = drops(stats),
-                    _ => {}
-                }
-            }
-            roots.insert(index, root);
-        }
-        Ok(roots)
+        let found = self.dump("list the queueing disciplines", message)?;
+        Ok(found.into_iter().filter_map(root_of).collect())
     }
 
     /// Sets or changes the token bucket; packets that wait stay in it.
@@ -161,6 +157,32 @@ impl RouteSocket {
         let message = RouteNetlinkMessage::DelQueueDiscipline(message);
         absent_ok(self.change(format!("remove the limit of link {index}"), message, 0))
     }
+}
+
+/// The index of the link and its root queueing discipline.
+fn root_of(message: RouteNetlinkMessage) -> Option<(u32, Root)> {
+    let RouteNetlinkMessage::NewQueueDiscipline(found) = message else {
+        return None;
+    };
+    let index = u32::try_from(found.header.index).ok()?;
+    if found.header.parent != TcHandle::ROOT {
+        return None;
+    }
+    let ours = found
+        .attributes
+        .contains(&TcAttribute::Kind(KIND.to_owned()));
+    let mut root = Root {
+        shaper: None,
+        drops: 0,
+    };
+    for attribute in &found.attributes {
+        match attribute {
+            TcAttribute::Options(options) if ours => root.shaper = shaper_of(options),
+            TcAttribute::Stats2(stats) => root.drops = drops(stats),
+            _ => {}
+        }
+    }
+    Some((index, root))
 }
 
 fn message(index: u32) -> TcMessage {

@@ -10,11 +10,12 @@
 //! if the row has lost our tag meanwhile.
 
 mod client;
+mod error;
 mod row;
 mod rows;
 mod switch;
 
 pub(crate) use client::Client;
-pub use client::OvsdbError;
+pub use error::OvsdbError;
 pub(crate) use rows::{BridgeRow, PortRow, SwitchState, UplinkRow};
 pub(crate) use switch::{NewPort, Switch};

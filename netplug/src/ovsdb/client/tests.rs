@@ -3,6 +3,7 @@
 use std::io::BufReader;
 use std::os::unix::net::UnixListener;
 use std::thread;
+use std::time::Duration;
 
 use super::*;
 

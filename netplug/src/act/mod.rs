@@ -1,93 +1,30 @@
 //! Runs the steps of a plan, one owner's at a time. It decides nothing: each step says
 //! what to do by name and number, and each can be repeated.
 
+mod error;
+
 use std::fs::{self, File};
 use std::io;
 use std::net::IpAddr;
 use std::os::fd::AsFd;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use nix::errno::Errno;
+pub use error::StepError;
 
 use crate::addr::MacAddress;
 use crate::config::Config;
 use crate::deadline::Deadline;
 use crate::ethtool;
 use crate::failpoint::{Failpoint, hit};
-use crate::lease::{LeaseError, LeaseStore};
+use crate::lease::{Lease, LeaseStore};
 use crate::name::Owner;
 use crate::neighbour::{self, NeighbourError};
-use crate::netlink::{Link, NetlinkError, RouteSocket, VethPair};
-use crate::netns::{self, NetnsError, Pins};
+use crate::netlink::{Link, NetlinkError, RouteSocket, Shaper, VethPair};
+use crate::netns::{self, Pins};
 use crate::observe::INNER;
-use crate::ovsdb::{Client, NewPort, OvsdbError, Switch};
+use crate::ovsdb::{Client, NewPort, PortRow, Switch};
 use crate::plan::{End, Step};
 use crate::tag::Tag;
-
-/// Why a step failed.
-#[derive(Debug, thiserror::Error)]
-pub enum StepError {
-    /// The kernel's network.
-    #[error("the kernel did not do it")]
-    Netlink(#[source] NetlinkError),
-    /// The namespace.
-    #[error("the namespace could not be used")]
-    Netns(#[source] NetnsError),
-    /// Open vSwitch.
-    #[error("Open vSwitch did not do it")]
-    Ovsdb(#[source] OvsdbError),
-    /// ovs-vswitchd complains about the port.
-    #[error("ovs-vswitchd can't use port {port}: {error}")]
-    PortRefused {
-        /// The port.
-        port: String,
-        /// What ovs-vswitchd wrote.
-        error: String,
-    },
-    /// The neighbours.
-    #[error("the neighbours could not be reached")]
-    Neighbour(#[source] NeighbourError),
-    /// Somebody else answers for the address.
-    #[error("{address} is in use by somebody at {by}, unknown to this host's leases")]
-    AddressTaken {
-        /// The address.
-        address: IpAddr,
-        /// The hardware address that the answer came from.
-        by: MacAddress,
-    },
-    /// Offload.
-    #[error("can't turn checksum offload off")]
-    Offload(#[source] Errno),
-    /// A kernel setting.
-    #[error("can't set {}", path.display())]
-    Setting {
-        /// The file below /proc/sys.
-        path: PathBuf,
-        /// What the system said.
-        #[source]
-        source: io::Error,
-    },
-    /// The lease.
-    #[error("the lease could not be confirmed")]
-    Lease(#[source] LeaseError),
-    /// Something that was there is gone, or is no longer ours.
-    #[error("{what} is gone or no longer ours")]
-    Vanished {
-        /// What.
-        what: String,
-    },
-}
-
-impl StepError {
-    /// The address that a stranger holds, if that is what happened.
-    #[must_use]
-    pub fn address_taken(&self) -> Option<IpAddr> {
-        match self {
-            Self::AddressTaken { address, .. } => Some(*address),
-            _ => None,
-        }
-    }
-}
 
 /// What steps need to be run with.
 #[derive(Debug)]
@@ -104,20 +41,10 @@ impl Executor<'_> {
     /// Does one step.
     pub(crate) fn run(&mut self, step: &Step) -> Result<(), StepError> {
         match step {
-            Step::RemovePort { port, tag } => {
-                self.switch()
-                    .remove_port(port, tag)
-                    .map_err(StepError::Ovsdb)?;
-                hit(Failpoint::PortRemoved);
-                Ok(())
-            }
+            Step::RemovePort { port, tag } => self.remove_port(port, tag),
             Step::RemoveLink { name, tag } => self.remove_link(name, tag),
             Step::RemoveInner => self.remove_inner(),
-            Step::RemoveNamespace => {
-                self.pins.unpin(self.owner).map_err(StepError::Netns)?;
-                hit(Failpoint::NamespaceRemoved);
-                Ok(())
-            }
+            Step::RemoveNamespace => self.remove_namespace(),
             Step::PinNamespace { from } => self
                 .pins
                 .pin(self.owner, from.as_deref())
@@ -127,30 +54,21 @@ impl Executor<'_> {
                 mac,
                 mtu,
                 tag,
-            } => {
-                let pair = VethPair {
+            } => self.create_veth(
+                VethPair {
                     inner: INNER,
                     mac: *mac,
                     outer,
                     mtu: *mtu,
-                };
-                self.create_veth(pair, tag)
+                },
+                tag,
+            ),
+            Step::SetMtu { end, mtu } => self.on(end, |route, index| route.set_mtu(index, *mtu)),
+            Step::SetMac { mac } => self.on(&End::Inner, |route, index| route.set_mac(index, *mac)),
+            Step::CompleteChecksums => {
+                let set = self.inside(|| ethtool::set_tx_offload(INNER, false))?;
+                set.map_err(StepError::Offload)
             }
-            Step::SetMtu {
-                end: End::Outer(name),
-                mtu,
-            } => {
-                let index = self.outer(name)?.index;
-                self.route.set_mtu(index, *mtu).map_err(StepError::Netlink)
-            }
-            Step::SetMtu {
-                end: End::Inner,
-                mtu,
-            } => self.with_inner(|route, link| route.set_mtu(link.index, *mtu)),
-            Step::SetMac { mac } => self.with_inner(|route, link| route.set_mac(link.index, *mac)),
-            Step::CompleteChecksums => self
-                .inside(|| ethtool::set_tx_offload(INNER, false))?
-                .map_err(StepError::Offload),
             Step::SetUp { end, address } => self.set_up(end, *address),
             Step::LoopbackUp => self.inside(loopback_up)?.map_err(StepError::Netlink),
             Step::AddPort {
@@ -158,47 +76,31 @@ impl Executor<'_> {
                 name,
                 vlan,
                 tag,
-            } => {
-                let new = NewPort {
-                    bridge,
-                    name,
-                    vlan: *vlan,
-                    tag,
-                };
-                self.switch().add_port(new).map_err(StepError::Ovsdb)?;
-                hit(Failpoint::PortAdded);
-                Ok(())
-            }
+            } => self.add_port(NewPort {
+                bridge,
+                name,
+                vlan: *vlan,
+                tag,
+            }),
             Step::SetVlan { port, vlan, tag } => self
                 .switch()
                 .set_vlan(port, tag, *vlan)
                 .map(drop)
                 .map_err(StepError::Ovsdb),
             Step::AwaitPort { name, owner_tag } => self.await_port(name, owner_tag),
-            Step::SetRate { .. } | Step::ClearRate { .. } => self.rate(step),
-            Step::RemoveAddress { address, prefix } => {
-                self.with_inner(|route, link| route.remove_address(link.index, *address, *prefix))
-            }
-            Step::RemoveGateway { gateway } => {
-                self.with_inner(|route, link| route.remove_gateway(link.index, *gateway))
-            }
+            Step::SetRate { end, shaper } => self.limit(end, Some(*shaper)),
+            Step::ClearRate { end } => self.limit(end, None),
+            Step::RemoveAddress { address, prefix } => self.on(&End::Inner, |route, index| {
+                route.remove_address(index, *address, *prefix)
+            }),
+            Step::RemoveGateway { gateway } => self.on(&End::Inner, |route, index| {
+                route.remove_gateway(index, *gateway)
+            }),
             Step::Probe { address, from } => self.probe(*address, *from),
-            Step::AddAddress { address, prefix } => {
-                self.with_inner(|route, link| route.add_address(link.index, *address, *prefix))?;
-                hit(Failpoint::AddressSet);
-                Ok(())
-            }
-            Step::AddGateway { gateway } => {
-                self.with_inner(|route, link| route.add_gateway(link.index, *gateway))?;
-                hit(Failpoint::RoutesSet);
-                Ok(())
-            }
+            Step::AddAddress { address, prefix } => self.add_address(*address, *prefix),
+            Step::AddGateway { gateway } => self.add_gateway(*gateway),
             Step::Announce { address } => self.announce(*address),
-            Step::Confirm { lease } => {
-                self.leases.confirm(lease).map_err(StepError::Lease)?;
-                hit(Failpoint::LeaseConfirmed);
-                Ok(())
-            }
+            Step::Confirm { lease } => self.confirm(lease),
         }
     }
 
@@ -221,20 +123,73 @@ impl Executor<'_> {
         netns::inside(&self.namespace()?, work).map_err(StepError::Netns)
     }
 
-    /// Runs `work` on the container's link.
-    fn with_inner(
-        &self,
-        work: impl FnOnce(&mut RouteSocket, Link) -> Result<(), NetlinkError> + Send,
+    /// Runs `work` on one end of the veth pair.
+    fn on(
+        &mut self,
+        end: &End,
+        work: impl FnOnce(&mut RouteSocket, u32) -> Result<(), NetlinkError> + Send,
     ) -> Result<(), StepError> {
-        let found = self.inside(|| {
-            let mut route = RouteSocket::open()?;
-            let link = route.link(INNER)?;
-            link.map(|link| work(&mut route, link)).transpose()
-        })?;
-        let vanished = || StepError::Vanished {
-            what: "the container's link".to_owned(),
+        let End::Outer(name) = end else {
+            let done = self.inside(|| {
+                let mut route = RouteSocket::open()?;
+                let link = route.link(INNER)?;
+                link.map(|link| work(&mut route, link.index)).transpose()
+            })?;
+            return done.map_err(StepError::Netlink)?.ok_or_else(inner_vanished);
         };
-        found.map_err(StepError::Netlink)?.ok_or_else(vanished)
+        let index = self.outer(name)?.index;
+        work(self.route, index).map_err(StepError::Netlink)
+    }
+
+    fn remove_port(&mut self, port: &PortRow, tag: &Tag) -> Result<(), StepError> {
+        self.switch()
+            .remove_port(port, tag)
+            .map_err(StepError::Ovsdb)?;
+        hit(Failpoint::PortRemoved);
+        Ok(())
+    }
+
+    fn remove_namespace(&self) -> Result<(), StepError> {
+        self.pins.unpin(self.owner).map_err(StepError::Netns)?;
+        hit(Failpoint::NamespaceRemoved);
+        Ok(())
+    }
+
+    fn add_port(&mut self, new: NewPort<'_>) -> Result<(), StepError> {
+        self.switch().add_port(new).map_err(StepError::Ovsdb)?;
+        hit(Failpoint::PortAdded);
+        Ok(())
+    }
+
+    fn limit(&mut self, end: &End, shaper: Option<Shaper>) -> Result<(), StepError> {
+        self.on(end, |route, index| match shaper {
+            Some(shaper) => route.set_shaper(index, shaper),
+            None => route.remove_shaper(index),
+        })?;
+        hit(Failpoint::RatesSet);
+        Ok(())
+    }
+
+    fn add_address(&mut self, address: IpAddr, prefix: u8) -> Result<(), StepError> {
+        self.on(&End::Inner, |route, index| {
+            route.add_address(index, address, prefix)
+        })?;
+        hit(Failpoint::AddressSet);
+        Ok(())
+    }
+
+    fn add_gateway(&mut self, gateway: IpAddr) -> Result<(), StepError> {
+        self.on(&End::Inner, |route, index| {
+            route.add_gateway(index, gateway)
+        })?;
+        hit(Failpoint::RoutesSet);
+        Ok(())
+    }
+
+    fn confirm(&self, lease: &Lease) -> Result<(), StepError> {
+        self.leases.confirm(lease).map_err(StepError::Lease)?;
+        hit(Failpoint::LeaseConfirmed);
+        Ok(())
     }
 
     /// The container's link may have gone with its other end.
@@ -301,17 +256,11 @@ impl Executor<'_> {
 
     fn set_up(&mut self, end: &End, address: IpAddr) -> Result<(), StepError> {
         match end {
-            End::Outer(name) => {
-                let link = self.outer(name)?;
-                // The switch moves its packets; the host itself must not speak on it.
-                ipv6_setting(name, "disable_ipv6", "1")?;
-                self.route.set_up(link.index).map_err(StepError::Netlink)
-            }
-            End::Inner => {
-                self.inside(|| inner_settings(address))??;
-                self.with_inner(|route, link| route.set_up(link.index))
-            }
+            // The switch moves its packets; the host itself must not speak on it.
+            End::Outer(name) => ipv6_setting(name, "disable_ipv6", "1")?,
+            End::Inner => self.inside(|| inner_settings(address))??,
         }
+        self.on(end, |route, index| route.set_up(index))
     }
 
     fn await_port(&mut self, name: &str, tag: &Tag) -> Result<(), StepError> {
@@ -348,33 +297,6 @@ impl Executor<'_> {
         }
     }
 
-    fn rate(&mut self, step: &Step) -> Result<(), StepError> {
-        let done = match step {
-            Step::SetRate {
-                end: End::Outer(name),
-                shaper,
-            } => {
-                let index = self.outer(name)?.index;
-                self.route
-                    .set_shaper(index, *shaper)
-                    .map_err(StepError::Netlink)
-            }
-            Step::ClearRate {
-                end: End::Outer(name),
-            } => {
-                let index = self.outer(name)?.index;
-                self.route.remove_shaper(index).map_err(StepError::Netlink)
-            }
-            Step::SetRate {
-                end: End::Inner,
-                shaper,
-            } => self.with_inner(|route, link| route.set_shaper(link.index, *shaper)),
-            _ => self.with_inner(|route, link| route.remove_shaper(link.index)),
-        };
-        hit(Failpoint::RatesSet);
-        done
-    }
-
     fn probe(&mut self, address: IpAddr, from: MacAddress) -> Result<(), StepError> {
         let probing = self.config.probing;
         let stranger =
@@ -405,6 +327,12 @@ impl Executor<'_> {
             work(link.ok_or_else(vanished)?.index).map_err(StepError::Neighbour)
         });
         done?
+    }
+}
+
+fn inner_vanished() -> StepError {
+    StepError::Vanished {
+        what: "the container's link".to_owned(),
     }
 }
 

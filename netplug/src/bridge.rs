@@ -11,7 +11,8 @@ use crate::error::PlugError;
 use crate::name::{HostName, VlanId};
 use crate::netlink::{NetlinkError, generic};
 use crate::ovsdb::{BridgeRow, OvsdbError, UplinkRow};
-use crate::plug::{Netplug, Session};
+use crate::plug::Netplug;
+use crate::session::Session;
 
 /// Why the bridge can't be used.
 #[derive(Debug, thiserror::Error)]

@@ -19,15 +19,17 @@
 //! Truth is the kernel, the switch and the lease files, read anew each time. Packets
 //! never pass this code, nor wait for it.
 //!
-//! Not here: which instances there are (the agent), host networking (nothing to do), and
-//! an ARP responder: with plain MAC learning a request still has to reach the host, and
-//! answering it there would need flows for each pair of VLAN and address in every
-//! switch, which are lost when ovs-vswitchd restarts.
+//! Not here: which instances there are (the agent), and host networking (nothing to do).
+//! Nor an ARP responder yet: Open vSwitch matches packets of an access port before it
+//! gives them their VLAN, so that answering for local addresses takes OpenFlow rules per
+//! port, lost whenever ovs-vswitchd restarts; meanwhile requests are flooded within their
+//! VLAN, on the trunk's list of VLANs only.
 //!
 //! All calls block, within bounds, and belong on a thread that may.
 
 mod act;
 mod addr;
+mod attachment;
 mod bridge;
 mod config;
 mod counters;
@@ -50,10 +52,12 @@ pub mod pool;
 mod preflight;
 mod rate;
 mod reconcile;
+mod session;
 mod tag;
 
 pub use act::StepError;
 pub use addr::{AddressError, AddressRange, MacAddress, Subnet};
+pub use attachment::{AttachRequest, Attachment};
 pub use bridge::BridgeError;
 pub use config::{BridgeConfig, Config, DatapathChoice, Timeouts, Uplink};
 pub use counters::Counters;
@@ -65,7 +69,7 @@ pub use netlink::NetlinkError;
 pub use netns::NetnsError;
 pub use observe::Observed;
 pub use ovsdb::OvsdbError;
-pub use plug::{AttachRequest, Attachment, Netplug};
+pub use plug::Netplug;
 pub use preflight::Preflight;
 pub use rate::{BitRate, BitRateError, Rates};
 pub use reconcile::{Goal, Outcome, Report};

@@ -9,72 +9,28 @@
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
-use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 use crate::act::Executor;
 use crate::addr::MacAddress;
+use crate::attachment::{AttachRequest, Attachment};
 use crate::config::Config;
-use crate::deadline::Deadline;
 use crate::error::PlugError;
 use crate::failpoint::{Failpoint, hit};
-use crate::lease::{Generation, Lease, LeaseError, LeaseStore, Wanted};
-use crate::lock::Lock;
-use crate::name::{Owner, PoolName, VlanId};
-use crate::netlink::RouteSocket;
+use crate::lease::{Generation, Lease, LeaseStore, Wanted};
+use crate::name::Owner;
 use crate::netns::Pins;
 use crate::observe::{self, HostLinks, OwnerState};
-use crate::ovsdb::{Client, Switch};
+use crate::ovsdb::Client;
 use crate::plan::{self, Desired, Plan, Step};
 use crate::pool::{Pool, PoolSet};
-use crate::rate::Rates;
+use crate::session::Session;
 use crate::tag::Tag;
 
 /// How often an owner is observed and repaired before it is given up.
 const ROUNDS: usize = 4;
 /// How many addresses are tried when strangers hold them.
 const CANDIDATES: usize = 8;
-
-/// What an instance asks for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AttachRequest {
-    /// Whose it is.
-    pub owner: Owner,
-    /// The pool its address comes from.
-    pub pool: PoolName,
-    /// The one address that will do, if any.
-    pub address: Option<IpAddr>,
-    /// Its limits; the pool's where it names none.
-    pub rates: Rates,
-    /// `/proc/<pid>/ns/net` of its running container, if there is one: should the pin
-    /// be lost, this namespace is pinned again instead of a new one.
-    pub live_namespace: Option<PathBuf>,
-}
-
-/// What an instance got.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Attachment {
-    /// Whose it is.
-    pub owner: Owner,
-    /// Its address.
-    pub address: IpAddr,
-    /// The length of its network's prefix.
-    pub prefix: u8,
-    /// Its default route, if the pool has one.
-    pub gateway: Option<IpAddr>,
-    /// Its VLAN.
-    pub vlan: VlanId,
-    /// Its hardware address.
-    pub mac: MacAddress,
-    /// The network namespace that its container joins.
-    pub namespace: PathBuf,
-    /// The host's end of its veth pair, and its port's name.
-    pub link: String,
-    /// Which lease it is.
-    pub generation: Generation,
-    /// What had to be done, in order; empty if all was right already.
-    pub done: Vec<String>,
-}
 
 /// The network of one host's instances.
 ///
@@ -86,16 +42,7 @@ pub struct Netplug {
     pub(crate) config: Config,
     pub(crate) leases: LeaseStore,
     pub(crate) pins: Pins,
-    clients: Mutex<Vec<Client>>,
-}
-
-/// The connections of one operation.
-pub(crate) struct Session {
-    pub(crate) client: Client,
-    pub(crate) route: RouteSocket,
-    /// Links that were seen to carry the owner's tag, besides those that its lease and
-    /// its ports name.
-    pub(crate) hints: BTreeSet<String>,
+    pub(crate) clients: Mutex<Vec<Client>>,
 }
 
 impl Netplug {
@@ -208,32 +155,33 @@ impl Netplug {
         exclude: &BTreeSet<IpAddr>,
     ) -> Result<Lease, PlugError> {
         let owner = &request.owner;
-        let held = self
+        let in_use = match self.held(owner)? {
+            Some(held) if held.fits(pool, request.address) => return Ok(held),
+            Some(held) => {
+                tracing::info!(%owner, address = %held.address, "the goal asks for another address");
+                self.free(session, owner, Some(&held))?;
+                None
+            }
+            None => self.in_use(session, owner)?,
+        };
+        let address = request.address;
+        let wanted = Wanted {
+            owner,
+            pool,
+            address,
+            exclude,
+            in_use,
+        };
+        self.leases.acquire(wanted).map_err(PlugError::Lease)
+    }
+
+    fn held(&self, owner: &Owner) -> Result<Option<Lease>, PlugError> {
+        Ok(self
             .leases
             .list()
             .map_err(PlugError::Lease)?
             .of(owner)
-            .cloned();
-        let in_use = match held {
-            Some(_) => None,
-            None => self.in_use(session, owner)?,
-        };
-        let wanted = Wanted {
-            owner,
-            pool,
-            address: request.address,
-            exclude,
-            in_use,
-        };
-        match self.leases.acquire(wanted) {
-            Err(LeaseError::HoldsAnother { held }) => {
-                tracing::info!(%owner, address = %held.address, "the goal asks for another address");
-                self.free(session, owner, Some(&held))?;
-                self.leases.acquire(Wanted { in_use: None, ..wanted })
-            }
-            other => other,
-        }
-        .map_err(PlugError::Lease)
+            .cloned())
     }
 
     /// What the switch carries for an owner without a lease.
@@ -271,12 +219,7 @@ impl Netplug {
     pub fn detach(&self, owner: &Owner) -> Result<Vec<String>, PlugError> {
         let _lock = self.lock(owner)?;
         let mut session = self.session()?;
-        let lease = self
-            .leases
-            .list()
-            .map_err(PlugError::Lease)?
-            .of(owner)
-            .cloned();
+        let lease = self.held(owner)?;
         if lease.is_none() {
             let links = HostLinks::read(&self.config.host, &mut session.route);
             session.hints = links.map_err(PlugError::Netlink)?.names(owner);
@@ -431,45 +374,5 @@ impl Netplug {
             step: step.to_string(),
             source: Box::new(source),
         })
-    }
-
-    pub(crate) fn switch<'a>(&'a self, client: &'a mut Client) -> Switch<'a> {
-        let deadline = Deadline::after(self.config.timeouts.database);
-        Switch {
-            client,
-            host: &self.config.host,
-            deadline,
-        }
-    }
-
-    fn lock(&self, owner: &Owner) -> Result<Lock, PlugError> {
-        let path = self.config.run_dir.join("owners.lock");
-        let deadline = Deadline::after(self.config.timeouts.lock);
-        Lock::acquire(&path, owner.as_str(), deadline).map_err(|source| PlugError::Lock {
-            owner: owner.clone(),
-            source,
-        })
-    }
-
-    pub(crate) fn session(&self) -> Result<Session, PlugError> {
-        let idle = self
-            .clients
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .pop();
-        let client = idle.unwrap_or_else(|| Client::new(&self.config.ovsdb_socket));
-        let route = RouteSocket::open().map_err(PlugError::Netlink)?;
-        Ok(Session {
-            client,
-            route,
-            hints: BTreeSet::new(),
-        })
-    }
-
-    pub(crate) fn give_back(&self, session: Session) {
-        let mut idle = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
-        if idle.len() < self.config.parallel {
-            idle.push(session.client);
-        }
     }
 }

@@ -9,6 +9,7 @@ use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use crate::attachment::{AttachRequest, Attachment};
 use crate::error::PlugError;
 use crate::lease::{Lease, Leases};
 use crate::name::Owner;
@@ -16,7 +17,7 @@ use crate::netlink::NetlinkError;
 use crate::observe::{self, HostLinks, Observed};
 use crate::ovsdb::SwitchState;
 use crate::plan::{self, Plan};
-use crate::plug::{AttachRequest, Attachment, Netplug};
+use crate::plug::Netplug;
 use crate::pool::PoolSet;
 
 /// What the host should have.
@@ -197,10 +198,7 @@ impl Netplug {
     ) -> Option<Attachment> {
         let pool = pools.get(&request.pool)?;
         let lease = snapshot.leases.of(&request.owner)?;
-        let fits = lease.pool == request.pool
-            && request
-                .address
-                .is_none_or(|address| address == lease.address);
+        let fits = lease.fits(pool, request.address);
         let desired = self
             .desired(request, pool, lease.clone())
             .ok()

@@ -84,7 +84,7 @@ pub enum LeaseError {
         source: io::Error,
     },
     /// A file in the directory can't be understood; nothing new is leased meanwhile.
-    #[error("nothing new is leased while a lease can't be read: restore or remove it")]
+    #[error("a lease can't be read: restore or remove it, until then nothing new is leased")]
     Unreadable(#[source] Unreadable),
     /// The owner holds another address or one of another pool.
     #[error("{} holds {} of pool {} already", held.owner, held.address, held.pool)]

@@ -62,6 +62,12 @@ pub struct Lease {
 }
 
 impl Lease {
+    /// Whether it is what is asked for: of that pool, and that address if one is named.
+    #[must_use]
+    pub fn fits(&self, pool: &Pool, address: Option<IpAddr>) -> bool {
+        self.pool == pool.name && address.is_none_or(|address| address == self.address)
+    }
+
     /// The name of the outer end of the veth pair: at most 15 characters (IFNAMSIZ),
     /// and another one for each lease, so that nothing left over from an earlier one
     /// is in the way.
@@ -176,9 +182,7 @@ impl LeaseStore {
         let _lock = self.lock()?;
         let leases = self.list()?;
         if let Some(held) = leases.of(wanted.owner) {
-            let fits = held.pool == wanted.pool.name
-                && wanted.address.is_none_or(|address| address == held.address);
-            return if fits {
+            return if held.fits(wanted.pool, wanted.address) {
                 Ok(held.clone())
             } else {
                 Err(LeaseError::HoldsAnother {
@@ -229,7 +233,7 @@ impl LeaseStore {
     /// [`LeaseError::Stale`] when the lease on disk is another.
     pub fn confirm(&self, lease: &Lease) -> Result<(), LeaseError> {
         let _lock = self.lock()?;
-        self.same_on_disk(&self.list()?, lease)?;
+        self.same_on_disk(lease)?;
         self.write(
             &file_name(lease.address),
             &Lease {
@@ -245,7 +249,7 @@ impl LeaseStore {
     /// [`LeaseError::Stale`] when the lease on disk is another.
     pub fn release(&self, lease: &Lease) -> Result<(), LeaseError> {
         let _lock = self.lock()?;
-        self.same_on_disk(&self.list()?, lease)?;
+        self.same_on_disk(lease)?;
         let name = file_name(lease.address);
         durable::remove(&self.dir, &name).map_err(|source| LeaseError::Remove {
             path: self.dir.clone(),
@@ -254,8 +258,14 @@ impl LeaseStore {
         })
     }
 
-    fn same_on_disk(&self, leases: &Leases, lease: &Lease) -> Result<(), LeaseError> {
-        let found = leases.by_address.get(&lease.address);
+    fn same_on_disk(&self, lease: &Lease) -> Result<(), LeaseError> {
+        let found = match read_record::<Lease>(&self.dir.join(file_name(lease.address))) {
+            Ok(found) => Some(found),
+            Err(Unreadable::Read { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+                None
+            }
+            Err(error) => return Err(LeaseError::Unreadable(error)),
+        };
         if found.is_some_and(|l| l.owner == lease.owner && l.generation == lease.generation) {
             return Ok(());
         }

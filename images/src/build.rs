@@ -191,10 +191,7 @@ pub fn build(
     options: &BuildOptions,
     progress: &dyn Progress,
 ) -> Result<Built> {
-    let failed = |source| ImageError::Build {
-        recipe: recipe.name().to_owned(),
-        source,
-    };
+    let failed = |source| ImageError::Build { recipe: recipe.name().to_owned(), source };
     store.sweep_first();
     let mirror = sources::mirror(recipe, options).map_err(failed)?;
     let mut stage = Stage::new(store)?;
@@ -213,11 +210,7 @@ pub fn build(
     let manifest = stage.add(&manifest)?;
     let place = Path::new(recipe.name());
     let image = store.finish_import(place, stage, reference, manifest, progress)?;
-    Ok(Built {
-        image,
-        packages,
-        expired,
-    })
+    Ok(Built { image, packages, expired })
 }
 
 /// The files of a build, all in a temporary of the store.
@@ -282,11 +275,8 @@ fn configuration(recipe: &Recipe, layered: &Layered) -> ImageConfiguration {
     if !recipe.volumes().is_empty() {
         config = config.volumes(recipe.volumes().to_vec());
     }
-    let labels: HashMap<String, String> = recipe
-        .annotations()
-        .iter()
-        .map(|(key, value)| (key.clone(), value.clone()))
-        .collect();
+    let labels: HashMap<String, String> =
+        recipe.annotations().iter().map(|(key, value)| (key.clone(), value.clone())).collect();
     let config = config.labels(labels).build().expect("no field is required");
     let created = recipe.created();
     let rootfs = RootFsBuilder::default()
@@ -317,32 +307,21 @@ fn manifest(
     expired: bool,
 ) -> Vec<u8> {
     let descriptor = |media_type, size, digest: Digest| {
-        let digest: oci_spec::image::Digest = digest
-            .to_string()
-            .parse()
-            .expect("a sha256 digest is an OCI digest");
+        let digest: oci_spec::image::Digest =
+            digest.to_string().parse().expect("a sha256 digest is an OCI digest");
         Descriptor::new(media_type, size, digest)
     };
-    let list: Vec<String> = packages
-        .iter()
-        .map(|(name, version)| format!("{name}={version}"))
-        .collect();
-    let mut annotations: HashMap<String, String> = recipe
-        .annotations()
-        .iter()
-        .map(|(key, value)| (key.clone(), value.clone()))
-        .collect();
+    let list: Vec<String> =
+        packages.iter().map(|(name, version)| format!("{name}={version}")).collect();
+    let mut annotations: HashMap<String, String> =
+        recipe.annotations().iter().map(|(key, value)| (key.clone(), value.clone())).collect();
     annotations.insert(PACKAGES_ANNOTATION.to_owned(), list.join(" "));
     annotations.insert(EXPIRED_ANNOTATION.to_owned(), expired.to_string());
     let manifest = ImageManifestBuilder::default()
         .schema_version(2u32)
         .media_type(MediaType::ImageManifest)
         .config(descriptor(MediaType::ImageConfig, config_bytes, config))
-        .layers(vec![descriptor(
-            layered.media_type.clone(),
-            layered.size,
-            layered.digest,
-        )])
+        .layers(vec![descriptor(layered.media_type.clone(), layered.size, layered.digest)])
         .annotations(annotations)
         .build()
         .expect("every required field is set");
@@ -354,10 +333,7 @@ fn installed(status: &str) -> BTreeMap<String, String> {
     let stanzas = status.split("\n\n").filter_map(|stanza| {
         let field = |name: &str| stanza.lines().find_map(|line| line.strip_prefix(name));
         let installed = field("Status: ")?.ends_with(" installed");
-        installed.then_some((
-            field("Package: ")?.to_owned(),
-            field("Version: ")?.to_owned(),
-        ))
+        installed.then_some((field("Package: ")?.to_owned(), field("Version: ")?.to_owned()))
     });
     stanzas.collect()
 }

@@ -112,10 +112,7 @@ impl LayerReader {
                 .spawn_scoped(scope, move || {
                     inflate(Counted(file, progress), &full_sender, &empty_receiver)
                 })
-                .map_err(|source| ImageError::Thread {
-                    purpose: "decompression",
-                    source,
-                })?;
+                .map_err(|source| ImageError::Thread { purpose: "decompression", source })?;
             let mut reader = Self {
                 full,
                 empty,
@@ -134,19 +131,8 @@ impl LayerReader {
             let diff_id = Digest::from_sha256(reader.hasher.clone().finalize().into());
             // Ends the other thread, if it still has something to send.
             drop(reader);
-            let blob = inflater
-                .join()
-                .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-            Ok(outcome.and_then(|value| {
-                Ok((
-                    value,
-                    Whole {
-                        blob: blob?,
-                        diff_id,
-                        plain_bytes,
-                    },
-                ))
-            }))
+            let blob = inflater.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            Ok(outcome.and_then(|value| Ok((value, Whole { blob: blob?, diff_id, plain_bytes }))))
         })
     }
 

@@ -45,9 +45,7 @@ impl Digest {
     /// # Errors
     /// When `hex` is anything else.
     pub fn from_hex(hex: &str) -> Result<Self, DigestError> {
-        let refuse = || DigestError {
-            found: hex.to_owned(),
-        };
+        let refuse = || DigestError { found: hex.to_owned() };
         let digits = hex.as_bytes();
         if digits.len() != 64 {
             return Err(refuse());
@@ -55,10 +53,7 @@ impl Digest {
         let mut bytes = [0; 32];
         for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
             let (high, low) = (nibble(pair[0]), nibble(pair[1]));
-            *byte = high
-                .zip(low)
-                .map(|(high, low)| high << 4 | low)
-                .ok_or_else(refuse)?;
+            *byte = high.zip(low).map(|(high, low)| high << 4 | low).ok_or_else(refuse)?;
         }
         Ok(Self(bytes))
     }
@@ -90,9 +85,7 @@ impl FromStr for Digest {
     fn from_str(text: &str) -> Result<Self, DigestError> {
         text.strip_prefix("sha256:")
             .and_then(|hex| Self::from_hex(hex).ok())
-            .ok_or_else(|| DigestError {
-                found: text.to_owned(),
-            })
+            .ok_or_else(|| DigestError { found: text.to_owned() })
     }
 }
 
@@ -120,11 +113,7 @@ pub(crate) struct HashReader<R> {
 
 impl<R: Read> HashReader<R> {
     pub(crate) fn new(inner: R) -> Self {
-        Self {
-            inner,
-            hasher: sha2::Sha256::new(),
-            count: 0,
-        }
+        Self { inner, hasher: sha2::Sha256::new(), count: 0 }
     }
 
     /// Reads what is left, then gives the digest and length of the whole.
@@ -157,20 +146,12 @@ pub(crate) struct HashWriter<W> {
 
 impl<W: io::Write> HashWriter<W> {
     pub(crate) fn new(inner: W) -> Self {
-        Self {
-            inner,
-            hasher: sha2::Sha256::new(),
-            count: 0,
-        }
+        Self { inner, hasher: sha2::Sha256::new(), count: 0 }
     }
 
     /// The inner writer, and the digest and length of all that went through.
     pub(crate) fn finish(self) -> (W, Digest, u64) {
-        (
-            self.inner,
-            Digest(self.hasher.finalize().into()),
-            self.count,
-        )
+        (self.inner, Digest(self.hasher.finalize().into()), self.count)
     }
 }
 

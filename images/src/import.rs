@@ -75,11 +75,7 @@ impl Store {
             && expected != manifest
         {
             let place = path.display().to_string();
-            return Err(ImageError::WrongDigest {
-                place,
-                found: manifest,
-                expected,
-            });
+            return Err(ImageError::WrongDigest { place, found: manifest, expected });
         }
         self.finish_import(path, stage, reference, manifest, progress)
     }
@@ -109,9 +105,7 @@ impl Store {
         blobs.dedup();
         stage.commit(reference, &manifest, &blobs)?;
         self.resolve(reference)?
-            .ok_or_else(|| ImageError::NoSuchImage {
-                reference: reference.to_string(),
-            })
+            .ok_or_else(|| ImageError::NoSuchImage { reference: reference.to_string() })
     }
 }
 
@@ -126,18 +120,10 @@ pub(crate) fn fetch_parts(
     let place = source.place().to_owned();
     let bytes = read_staged(store, stage, &place, &manifest)?;
     let place = format!("{place}: manifest {manifest}");
-    let Parsed {
-        manifest,
-        config,
-        layers,
-    } = manifest::parse_manifest(&place, &bytes)?;
+    let Parsed { manifest, config, layers } = manifest::parse_manifest(&place, &bytes)?;
     if layers.len() > store.limits().layers {
         let limit = store.limits().layers as u64;
-        return Err(ImageError::Limit {
-            place,
-            what: "layers",
-            limit,
-        });
+        return Err(ImageError::Limit { place, what: "layers", limit });
     }
     let total = layers.iter().map(|layer| layer.size).sum();
     progress.begin("reading layers", Some(total));
@@ -153,10 +139,7 @@ pub(crate) fn fetch_parts(
 pub(crate) fn check_document_size(store: &Store, place: &str, size: u64) -> Result<()> {
     let limit = store.limits().document_bytes;
     if size > limit {
-        return Err(ImageError::TooLarge {
-            place: place.to_owned(),
-            limit,
-        });
+        return Err(ImageError::TooLarge { place: place.to_owned(), limit });
     }
     Ok(())
 }
@@ -184,10 +167,7 @@ pub(crate) fn read_document(store: &Store, place: &str, source: impl Read) -> Re
     source
         .take(limit + 1)
         .read_to_end(&mut bytes)
-        .map_err(|source| ImageError::Read {
-            path: place.into(),
-            source,
-        })?;
+        .map_err(|source| ImageError::Read { path: place.into(), source })?;
     check_document_size(store, place, bytes.len() as u64)?;
     Ok(bytes)
 }
@@ -205,16 +185,10 @@ fn verify_layers(
     for layer in layers {
         let member = || format!("{place}: layer {}", layer.digest);
         let Some(mut blob) = stage.open(&layer.digest)? else {
-            return Err(ImageError::MissingMember {
-                place: place.to_owned(),
-                member: member(),
-            });
+            return Err(ImageError::MissingMember { place: place.to_owned(), member: member() });
         };
         progress.begin("verifying layers", None);
-        let failed = |source| ImageError::Read {
-            path: member().into(),
-            source,
-        };
+        let failed = |source| ImageError::Read { path: member().into(), source };
         let size = blob.get_ref().metadata().map_err(failed)?.len();
         if size != layer.size {
             return Err(ImageError::WrongSize {
@@ -225,9 +199,7 @@ fn verify_layers(
         }
         blob.rewind().map_err(failed)?;
         let plain = decoder(blob).map_err(failed)?;
-        let (found, bytes) = HashReader::new(plain.take(left + 1))
-            .finish()
-            .map_err(failed)?;
+        let (found, bytes) = HashReader::new(plain.take(left + 1)).finish().map_err(failed)?;
         if bytes > left {
             let limit = store.limits().unpacked_bytes;
             return Err(ImageError::Limit {
@@ -239,11 +211,7 @@ fn verify_layers(
         left -= bytes;
         if found != layer.diff_id {
             let (layer, expected) = (layer.digest, layer.diff_id);
-            return Err(ImageError::WrongDiffId {
-                layer,
-                found,
-                expected,
-            });
+            return Err(ImageError::WrongDiffId { layer, found, expected });
         }
         progress.advance(bytes);
         progress.finish();

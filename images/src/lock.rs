@@ -36,10 +36,7 @@ impl FileLock {
                 return Ok(lock);
             }
             if Instant::now() >= deadline {
-                return Err(ImageError::Locked {
-                    path: path.to_owned(),
-                    waited: patience,
-                });
+                return Err(ImageError::Locked { path: path.to_owned(), waited: patience });
             }
             std::thread::sleep(pause);
             pause = (pause * 2).min(POLL_MAX);
@@ -61,11 +58,7 @@ impl FileLock {
     /// Takes the lock on a directory if nobody holds it. `None` also when the
     /// directory is gone.
     pub(crate) fn try_dir(path: &Path) -> Result<Option<Self>> {
-        match OpenOptions::new()
-            .read(true)
-            .custom_flags(nix::libc::O_DIRECTORY)
-            .open(path)
-        {
+        match OpenOptions::new().read(true).custom_flags(nix::libc::O_DIRECTORY).open(path) {
             Ok(file) => Self::try_open(file, path),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(locking(path)(error)),

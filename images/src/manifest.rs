@@ -21,10 +21,8 @@ const INDEX_TYPES: [&str; 2] = [
     "application/vnd.oci.image.index.v1+json",
     "application/vnd.docker.distribution.manifest.list.v2+json",
 ];
-const CONFIG_TYPES: [&str; 2] = [
-    "application/vnd.oci.image.config.v1+json",
-    "application/vnd.docker.container.image.v1+json",
-];
+const CONFIG_TYPES: [&str; 2] =
+    ["application/vnd.oci.image.config.v1+json", "application/vnd.docker.container.image.v1+json"];
 /// Which compression a layer has is read from its first bytes; the media type
 /// only says that it is a layer.
 const LAYER_TYPES: [&str; 9] = [
@@ -84,18 +82,10 @@ pub(crate) fn parse_manifest(place: &str, bytes: &[u8]) -> Result<Parsed> {
         .map(|layer| {
             let media_type = layer.media_type().to_string();
             expect_type(place, &media_type, &LAYER_TYPES, "an image layer (tar)")?;
-            Ok(LayerBlob {
-                digest: digest_of(place, layer)?,
-                size: layer.size(),
-                media_type,
-            })
+            Ok(LayerBlob { digest: digest_of(place, layer)?, size: layer.size(), media_type })
         })
         .collect::<Result<_>>()?;
-    Ok(Parsed {
-        manifest,
-        config,
-        layers,
-    })
+    Ok(Parsed { manifest, config, layers })
 }
 
 /// Reads an image configuration.
@@ -120,42 +110,24 @@ pub(crate) fn join_layers(
     blobs
         .into_iter()
         .zip(diff_ids)
-        .map(
-            |(
-                LayerBlob {
-                    digest,
-                    size,
-                    media_type,
-                },
-                diff_id,
-            )| {
-                let diff_id = diff_id.parse().map_err(|error| ImageError::Document {
-                    place: place.to_owned(),
-                    kind: "image configuration",
-                    source: Box::<crate::DigestError>::new(error),
-                })?;
-                Ok(Layer {
-                    digest,
-                    diff_id,
-                    size,
-                    media_type,
-                })
-            },
-        )
+        .map(|(LayerBlob { digest, size, media_type }, diff_id)| {
+            let diff_id = diff_id.parse().map_err(|error| ImageError::Document {
+                place: place.to_owned(),
+                kind: "image configuration",
+                source: Box::<crate::DigestError>::new(error),
+            })?;
+            Ok(Layer { digest, diff_id, size, media_type })
+        })
         .collect()
 }
 
 /// The digest of a descriptor, where it is sha256.
 pub(crate) fn digest_of(place: &str, descriptor: &Descriptor) -> Result<Digest> {
-    descriptor
-        .digest()
-        .to_string()
-        .parse()
-        .map_err(|error| ImageError::Document {
-            place: place.to_owned(),
-            kind: "descriptor",
-            source: Box::<crate::DigestError>::new(error),
-        })
+    descriptor.digest().to_string().parse().map_err(|error| ImageError::Document {
+        place: place.to_owned(),
+        kind: "descriptor",
+        source: Box::<crate::DigestError>::new(error),
+    })
 }
 
 /// Whether a descriptor is of an index (Docker: manifest list).
@@ -190,11 +162,7 @@ fn expect_type(place: &str, found: &str, accepted: &[&str], expected: &'static s
     if accepted.contains(&found) {
         return Ok(());
     }
-    Err(ImageError::MediaType {
-        place: place.to_owned(),
-        found: found.to_owned(),
-        expected,
-    })
+    Err(ImageError::MediaType { place: place.to_owned(), found: found.to_owned(), expected })
 }
 
 #[cfg(test)]

@@ -82,11 +82,7 @@ impl fmt::Display for Reference {
     /// is not.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.host == DEFAULT_HOST {
-            f.write_str(
-                self.path
-                    .strip_prefix(DEFAULT_PATH_PREFIX)
-                    .unwrap_or(&self.path),
-            )?;
+            f.write_str(self.path.strip_prefix(DEFAULT_PATH_PREFIX).unwrap_or(&self.path))?;
         } else {
             write!(f, "{}/{}", self.host, self.path)?;
         }
@@ -104,10 +100,7 @@ impl FromStr for Reference {
     type Err = ReferenceError;
 
     fn from_str(text: &str) -> Result<Self, ReferenceError> {
-        parse(text).map_err(|reason| ReferenceError {
-            text: text.to_owned(),
-            reason,
-        })
+        parse(text).map_err(|reason| ReferenceError { text: text.to_owned(), reason })
     }
 }
 
@@ -129,9 +122,7 @@ fn parse(text: &str) -> Result<Reference, &'static str> {
     let (rest, digest) = match text.split_once('@') {
         None => (text, None),
         Some((rest, digest)) => {
-            let digest = digest
-                .parse()
-                .map_err(|_| "what follows @ is not a sha256 digest")?;
+            let digest = digest.parse().map_err(|_| "what follows @ is not a sha256 digest")?;
             (rest, Some(digest))
         }
     };
@@ -151,15 +142,8 @@ fn parse(text: &str) -> Result<Reference, &'static str> {
     if !path.split('/').all(is_path_component) {
         return Err("a name is lower-case letters and digits, joined by . _ __ - or /");
     }
-    let tag = tag
-        .map(str::to_owned)
-        .or_else(|| digest.is_none().then(|| DEFAULT_TAG.to_owned()));
-    let reference = Reference {
-        host: host.to_owned(),
-        path,
-        tag,
-        digest,
-    };
+    let tag = tag.map(str::to_owned).or_else(|| digest.is_none().then(|| DEFAULT_TAG.to_owned()));
+    let reference = Reference { host: host.to_owned(), path, tag, digest };
     if reference.key().len() > KEY_BYTES_MAX {
         return Err("longer than 255 bytes");
     }
@@ -171,11 +155,7 @@ fn split_host(name: &str) -> (&str, String) {
     match name.split_once('/') {
         Some((host, path)) if host == "localhost" || host.contains(['.', ':']) => {
             // Two old spellings of the same registry.
-            let host = if host == "index.docker.io" {
-                DEFAULT_HOST
-            } else {
-                host
-            };
+            let host = if host == "index.docker.io" { DEFAULT_HOST } else { host };
             if host == DEFAULT_HOST && !path.contains('/') {
                 return (host, format!("{DEFAULT_PATH_PREFIX}{path}"));
             }
@@ -189,9 +169,7 @@ fn split_host(name: &str) -> (&str, String) {
 fn is_tag(tag: &str) -> bool {
     tag.len() <= TAG_BYTES_MAX
         && tag.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_')
-        && tag
-            .chars()
-            .all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-'))
+        && tag.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-'))
 }
 
 fn is_host(host: &str) -> bool {

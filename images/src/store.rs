@@ -96,18 +96,11 @@ impl Store {
     /// # Errors
     /// As [`Store::open`].
     pub fn open_with(root: impl Into<PathBuf>, limits: Limits) -> Result<Self> {
-        let store = Self {
-            root: root.into(),
-            limits,
-        };
+        let store = Self { root: root.into(), limits };
         let format = store.root.join("format");
         match fs::read_to_string(&format) {
             Ok(found) if found == FORMAT => Ok(store),
-            Ok(found) => Err(ImageError::Format {
-                path: format,
-                found,
-                expected: FORMAT,
-            }),
+            Ok(found) => Err(ImageError::Format { path: format, found, expected: FORMAT }),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 store.make(&format)?;
                 Ok(store)
@@ -207,11 +200,7 @@ impl Store {
 }
 
 pub(crate) fn make_private_dir(path: &Path) -> Result<()> {
-    fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(path)
-        .map_err(creating_dir(path))
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(creating_dir(path))
 }
 
 pub(crate) fn rename(from: &Path, to: &Path) -> Result<()> {

@@ -82,12 +82,7 @@ struct Extensions {
 
 impl<R: BufRead> TarStream<R> {
     pub(crate) fn new(source: R) -> Self {
-        Self {
-            source,
-            at: 0,
-            content_left: 0,
-            padding: 0,
-        }
+        Self { source, at: 0, content_left: 0, padding: 0 }
     }
 
     /// The next member; `None` at the end of the archive. What was not read of
@@ -100,24 +95,17 @@ impl<R: BufRead> TarStream<R> {
             let at = self.at;
             let Some(header) = self.read_header()? else {
                 if extended {
-                    return Err(TarError::Header {
-                        at,
-                        reason: "extensions without a member",
-                    });
+                    return Err(TarError::Header { at, reason: "extensions without a member" });
                 }
                 return Ok(None);
             };
-            let size = header
-                .entry_size()
-                .map_err(|_| bad(at, "unreadable size"))?;
+            let size = header.entry_size().map_err(|_| bad(at, "unreadable size"))?;
             match header.entry_type() {
                 EntryType::GNULongName => extensions.path = Some(self.read_long_name(at, size)?),
                 EntryType::GNULongLink => extensions.link = Some(self.read_long_name(at, size)?),
                 EntryType::XHeader => {
                     let records = self.read_extension(at, size)?;
-                    extensions
-                        .apply(&records)
-                        .map_err(|reason| bad(at, reason))?;
+                    extensions.apply(&records).map_err(|reason| bad(at, reason))?;
                 }
                 // Defaults for all members: git's commit id and such.
                 EntryType::XGlobalHeader => {
@@ -243,36 +231,24 @@ fn bad(at: u64, reason: &'static str) -> TarError {
 }
 
 fn member(at: u64, header: &Header, size: u64, extensions: Extensions) -> Result<Member, TarError> {
-    let path = extensions
-        .path
-        .unwrap_or_else(|| header.path_bytes().into_owned());
-    let refuse = |reason| TarError::Member {
-        name: String::from_utf8_lossy(&path).into_owned(),
-        reason,
-    };
+    let path = extensions.path.unwrap_or_else(|| header.path_bytes().into_owned());
+    let refuse =
+        |reason| TarError::Member { name: String::from_utf8_lossy(&path).into_owned(), reason };
     let id = |extended: Option<u32>, plain: io::Result<u64>| {
         let plain = || plain.ok().and_then(|id| u32::try_from(id).ok());
-        extended
-            .or_else(plain)
-            .ok_or_else(|| refuse("user or group id out of range"))
+        extended.or_else(plain).ok_or_else(|| refuse("user or group id out of range"))
     };
     let mtime = match extensions.mtime {
         Some(mtime) => mtime,
         None => {
             let seconds = header.mtime().map_err(|_| bad(at, "unreadable mtime"))?;
-            (
-                i64::try_from(seconds).map_err(|_| refuse("mtime out of range"))?,
-                0,
-            )
+            (i64::try_from(seconds).map_err(|_| refuse("mtime out of range"))?, 0)
         }
     };
     Ok(Member {
         kind: kind(header, &path).map_err(refuse)?,
         link: extensions.link.unwrap_or_else(|| {
-            header
-                .link_name_bytes()
-                .map(|name| name.into_owned())
-                .unwrap_or_default()
+            header.link_name_bytes().map(|name| name.into_owned()).unwrap_or_default()
         }),
         size,
         mode: header.mode().map_err(|_| bad(at, "unreadable mode"))? & 0o7777,
@@ -289,10 +265,7 @@ fn kind(header: &Header, path: &[u8]) -> Result<Kind, &'static str> {
         let number = |number: io::Result<Option<u32>>| {
             number.ok().flatten().ok_or("unreadable device number")
         };
-        Ok::<_, &'static str>((
-            number(header.device_major())?,
-            number(header.device_minor())?,
-        ))
+        Ok::<_, &'static str>((number(header.device_major())?, number(header.device_minor())?))
     };
     match header.entry_type() {
         // Before ustar, a directory was a file with a slash at its end.
@@ -315,11 +288,7 @@ impl Extensions {
     fn apply(&mut self, mut records: &[u8]) -> Result<(), &'static str> {
         const MALFORMED: &str = "malformed pax record";
         while !records.is_empty() {
-            let space = records
-                .iter()
-                .take(20)
-                .position(|b| *b == b' ')
-                .ok_or(MALFORMED)?;
+            let space = records.iter().take(20).position(|b| *b == b' ').ok_or(MALFORMED)?;
             let length = number::<usize>(&records[..space]).ok_or(MALFORMED)?;
             let record = records.get(space + 1..length).ok_or(MALFORMED)?;
             let record = record.strip_suffix(b"\n").ok_or(MALFORMED)?;
@@ -352,11 +321,7 @@ impl Extensions {
 /// Digits only: `parse` alone would take a plus sign.
 fn number<T: std::str::FromStr>(text: &[u8]) -> Option<T> {
     let digits = !text.is_empty() && text.iter().all(u8::is_ascii_digit);
-    std::str::from_utf8(text)
-        .ok()
-        .filter(|_| digits)?
-        .parse()
-        .ok()
+    std::str::from_utf8(text).ok().filter(|_| digits)?.parse().ok()
 }
 
 /// `[-]seconds[.fraction]`, to (seconds, nanoseconds) with nanoseconds >= 0.

@@ -12,15 +12,8 @@ use crate::unpack::inroot;
 
 /// Where programs are, most specific first. A server's helpers may be in
 /// libexec.
-const PROGRAM_DIRECTORIES: [&str; 7] = [
-    "usr/local/sbin",
-    "usr/local/bin",
-    "usr/sbin",
-    "usr/bin",
-    "sbin",
-    "bin",
-    "usr/libexec",
-];
+const PROGRAM_DIRECTORIES: [&str; 7] =
+    ["usr/local/sbin", "usr/local/bin", "usr/sbin", "usr/bin", "sbin", "bin", "usr/libexec"];
 const PASSWD_BYTES_MAX: u64 = 1 << 20;
 
 /// The read-only root file system of an image configuration.
@@ -45,10 +38,7 @@ pub struct User {
 
 impl Tree {
     pub(crate) fn new(root: PathBuf, config_digest: Digest) -> Self {
-        Self {
-            root,
-            config_digest,
-        }
+        Self { root, config_digest }
     }
 
     /// Looks a user up in the image's own `/etc/passwd` (passwd(5)); `None`
@@ -110,11 +100,7 @@ fn find_user(passwd: &[u8], name: &str) -> Option<User> {
         }
         let id = |field| std::str::from_utf8(field).ok()?.parse().ok();
         let home = PathBuf::from(std::ffi::OsStr::from_bytes(home));
-        Some(User {
-            uid: id(uid)?,
-            gid: id(gid)?,
-            home,
-        })
+        Some(User { uid: id(uid)?, gid: id(gid)?, home })
     })
 }
 

@@ -57,10 +57,7 @@ pub(crate) enum LayerErrorKind {
     #[error("cannot read its content")]
     Read(#[source] io::Error),
     #[error("{call} failed")]
-    System {
-        call: &'static str,
-        source: io::Error,
-    },
+    System { call: &'static str, source: io::Error },
     #[error("directories nested more than {limit} deep")]
     TooDeep { limit: u32 },
     #[error("it stands in a file, or in a symbolic link that leads to no directory")]
@@ -79,10 +76,7 @@ impl LayerErrorKind {
 
 impl From<io::Error> for LayerError {
     fn from(source: io::Error) -> Self {
-        Self {
-            member: None,
-            source: LayerErrorKind::Read(source),
-        }
+        Self { member: None, source: LayerErrorKind::Read(source) }
     }
 }
 
@@ -136,10 +130,7 @@ impl Store {
         self.sweep_first();
         let temp = self.temp()?;
         let root = temp.path().join(ROOT);
-        fs::DirBuilder::new()
-            .mode(0o755)
-            .create(&root)
-            .map_err(creating_dir(&root))?;
+        fs::DirBuilder::new().mode(0o755).create(&root).map_err(creating_dir(&root))?;
         self.build_tree(image, &root, progress)?;
         sync_file_system(&root)?;
         self.publish(image, temp)
@@ -149,31 +140,18 @@ impl Store {
         let place = || image.reference.to_string();
         if image.layers.len() > self.limits().layers {
             let limit = self.limits().layers as u64;
-            return Err(ImageError::Limit {
-                place: place(),
-                what: "layers",
-                limit,
-            });
+            return Err(ImageError::Limit { place: place(), what: "layers", limit });
         }
         let fd = inroot::open_root(root).map_err(opening(root))?;
         let failed = |layer: &Digest| {
             let (reference, layer) = (place(), *layer);
-            move |source| ImageError::Unpack {
-                reference,
-                layer,
-                source,
-            }
+            move |source| ImageError::Unpack { reference, layer, source }
         };
-        let attributes = |source| ImageError::TreeAttributes {
-            path: root.to_owned(),
-            source: Box::new(source),
-        };
+        let attributes =
+            |source| ImageError::TreeAttributes { path: root.to_owned(), source: Box::new(source) };
         let mut builder = apply::Builder::new(fd).map_err(attributes)?;
         let limits = self.limits();
-        let mut budget = Budget {
-            entries: limits.entries,
-            bytes: limits.unpacked_bytes,
-        };
+        let mut budget = Budget { entries: limits.entries, bytes: limits.unpacked_bytes };
         for layer in &image.layers {
             progress.begin(&format!("unpacking {}", image.reference), Some(layer.size));
             let blob = self.blob_path(&layer.digest);
@@ -225,25 +203,16 @@ fn apply_layer(
 ) -> std::result::Result<(), LayerError> {
     builder.begin_layer();
     let mut tar = TarStream::new(&mut *reader);
-    let nowhere = |source| LayerError {
-        member: None,
-        source,
-    };
+    let nowhere = |source| LayerError { member: None, source };
     loop {
-        let member = tar
-            .next_member()
-            .map_err(LayerErrorKind::Tar)
-            .map_err(nowhere)?;
+        let member = tar.next_member().map_err(LayerErrorKind::Tar).map_err(nowhere)?;
         let Some(member) = member else { break };
         let named = |source| LayerError {
             member: Some(String::from_utf8_lossy(&member.path).into_owned()),
             source,
         };
         budget.entries = budget.entries.checked_sub(1).ok_or_else(|| {
-            named(LayerErrorKind::Limit {
-                what: "entries",
-                limit: limits.entries,
-            })
+            named(LayerErrorKind::Limit { what: "entries", limit: limits.entries })
         })?;
         let change = change::change(&member).map_err(|refused| named(refused.into()))?;
         builder.apply(change, &mut tar).map_err(named)?;

@@ -1,10 +1,7 @@
 //! Builds, with a stand-in for mmdebstrap where its failures are the subject.
 //! The recipes themselves are built by the integration tests: they need the
 //! mirror.
-#![allow(
-    clippy::unwrap_used,
-    reason = "helpers of tests, outside the test functions"
-)]
+#![allow(clippy::unwrap_used, reason = "helpers of tests, outside the test functions")]
 
 mod common;
 
@@ -69,27 +66,15 @@ fn a_build_makes_an_image_with_the_recipes_files_user_and_command() {
     for compression in [Compression::Zstd, Compression::Gzip, Compression::None] {
         let scratch = scratch();
         let store = store(&scratch);
-        let options = BuildOptions {
-            compression,
-            ..options(scratch.path(), SUCCEED)
-        };
+        let options = BuildOptions { compression, ..options(scratch.path(), SUCCEED) };
         let built = run(&store, &options).unwrap_or_else(|error| panic!("{}", chain(&error)));
         assert!(!built.expired);
-        assert_eq!(
-            built.packages.get("tool").map(String::as_str),
-            Some("1.2-3")
-        );
+        assert_eq!(built.packages.get("tool").map(String::as_str), Some("1.2-3"));
         assert_eq!(built.packages.len(), 1);
-        assert_eq!(
-            built.image.annotations[berth_images::PACKAGES_ANNOTATION],
-            "tool=1.2-3"
-        );
+        assert_eq!(built.image.annotations[berth_images::PACKAGES_ANNOTATION], "tool=1.2-3");
         let config = built.image.config.config().clone().unwrap();
         assert_eq!(config.user().as_deref(), Some("mysql"));
-        assert_eq!(
-            config.cmd().as_deref(),
-            Some(&["/usr/sbin/mysqld".to_owned()][..])
-        );
+        assert_eq!(config.cmd().as_deref(), Some(&["/usr/sbin/mysqld".to_owned()][..]));
         let tree = store.unpack(&built.image, &NoProgress).unwrap();
         assert!(tree.root.join("etc/mysql/my.cnf").exists());
         let data = fs::metadata(tree.root.join("var/lib/mysql")).unwrap();
@@ -125,10 +110,7 @@ fn a_failure_is_told_in_the_programs_words() {
     let store = store(&scratch);
     let options = options(scratch.path(), "echo 'E: no such package' >&2; exit 3");
     let error = chain(&run(&store, &options).unwrap_err());
-    assert!(
-        error.contains("exit status: 3") && error.contains("E: no such package"),
-        "{error}"
-    );
+    assert!(error.contains("exit status: 3") && error.contains("E: no such package"), "{error}");
     assert_empty(&store);
 }
 
@@ -154,15 +136,9 @@ fn an_expired_index_is_told_and_passed_unless_refused() {
     let recipe = Recipe::builtin("mysql").unwrap().unwrap();
     let built = build(&recipe, &store, &reference(), &options, &warnings).unwrap();
     assert!(built.expired);
-    assert_eq!(
-        built.image.annotations[berth_images::EXPIRED_ANNOTATION],
-        "true"
-    );
+    assert_eq!(built.image.annotations[berth_images::EXPIRED_ANNOTATION], "true");
     let warnings = warnings.0.into_inner().unwrap();
-    assert!(
-        warnings.len() == 1 && warnings[0].contains("expired (invalid since"),
-        "{warnings:?}"
-    );
+    assert!(warnings.len() == 1 && warnings[0].contains("expired (invalid since"), "{warnings:?}");
 }
 
 #[test]
@@ -180,10 +156,7 @@ fn a_build_past_its_deadline_is_killed_with_all_it_started() {
     options.deadline = Duration::from_secs(5);
     let error = run(&store, &options).unwrap_err();
     let text = chain(&error);
-    assert!(
-        text.contains("killed after 5 s") && text.contains("started"),
-        "{text}"
-    );
+    assert!(text.contains("killed after 5 s") && text.contains("started"), "{text}");
     // The lock was held by the innermost process: free means that it is dead.
     let file = fs::File::open(&alive).unwrap();
     nix::fcntl::Flock::lock(file, nix::fcntl::FlockArg::LockExclusiveNonblock)

@@ -1,5 +1,6 @@
 //! Several users of one store at once: each has its own handle and locks, as
 //! processes have. flock(2) does not tell threads from processes.
+#![allow(clippy::unwrap_used, reason = "helpers of tests, outside the test functions")]
 
 mod common;
 
@@ -17,20 +18,11 @@ fn imports_unpacks_and_removals_do_not_get_in_each_others_way() {
     common::require_root();
     let scratch = scratch();
     // All share the first layer; every two share the whole image.
-    let shared = || {
-        (
-            Pack::Gzip,
-            Layer::new()
-                .dir("a")
-                .file("a/shared", &vec![9; 500_000])
-                .finish(),
-        )
-    };
+    let shared =
+        || (Pack::Gzip, Layer::new().dir("a").file("a/shared", &vec![9; 500_000]).finish());
     let layouts: Vec<Layout> = (0..USERS / 2)
         .map(|number| {
-            let own = Layer::new()
-                .file("own", number.to_string().as_bytes())
-                .finish();
+            let own = Layer::new().file("own", number.to_string().as_bytes()).finish();
             let path = scratch.path().join(format!("layout-{number}"));
             Layout::write(&path, &[shared(), (Pack::Zstd, own)])
         })

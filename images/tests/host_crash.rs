@@ -3,10 +3,7 @@
 //! try succeeds.
 //!
 //! The victim is this test binary, started again for the one ignored test.
-#![allow(
-    clippy::unwrap_used,
-    reason = "helpers of tests, outside the test functions"
-)]
+#![allow(clippy::unwrap_used, reason = "helpers of tests, outside the test functions")]
 
 mod common;
 
@@ -55,9 +52,7 @@ fn victim() {
     let fuse = Fuse(AtomicU64::new(step));
     let store = Store::open(std::env::var(STORE).unwrap()).unwrap();
     let image = match std::env::var(LAYOUT) {
-        Ok(layout) => store
-            .import(Path::new(&layout), &reference(), &fuse)
-            .unwrap(),
+        Ok(layout) => store.import(Path::new(&layout), &reference(), &fuse).unwrap(),
         Err(_) => store.resolve(&reference()).unwrap().unwrap(),
     };
     if std::env::var(LAYOUT).is_err() {
@@ -83,15 +78,11 @@ fn dies(store: &Path, layout: Option<&Path>, step: u64) -> bool {
 }
 
 fn layout(scratch: &tempfile::TempDir) -> Layout {
-    let noise: Vec<u8> = (0..600_000u32)
-        .flat_map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes())
-        .collect();
+    let noise: Vec<u8> =
+        (0..600_000u32).flat_map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes()).collect();
     let first = Layer::new().dir("a").file("a/noise", &noise).finish();
     let second = Layer::new().whiteout("", "a").file("b", &noise).finish();
-    Layout::write(
-        &scratch.path().join("layout"),
-        &[(Pack::Gzip, first), (Pack::Plain, second)],
-    )
+    Layout::write(&scratch.path().join("layout"), &[(Pack::Gzip, first), (Pack::Plain, second)])
 }
 
 fn count(directory: std::path::PathBuf) -> usize {
@@ -107,15 +98,8 @@ fn an_import_killed_at_any_step_leaves_nothing_visible() {
     let store = Store::open(&root).unwrap();
     let mut step = 1;
     while dies(&root, Some(&layout.path), step) {
-        assert!(
-            store.resolve(&reference()).unwrap().is_none(),
-            "visible after step {step}"
-        );
-        assert_eq!(
-            count(root.join("blobs/sha256")),
-            0,
-            "blobs after step {step}"
-        );
+        assert!(store.resolve(&reference()).unwrap().is_none(), "visible after step {step}");
+        assert_eq!(count(root.join("blobs/sha256")), 0, "blobs after step {step}");
         assert_eq!(count(root.join("tmp")), 1, "leftovers after step {step}");
         step += 1;
     }
@@ -131,16 +115,10 @@ fn an_unpack_killed_at_any_step_leaves_no_tree() {
     let layout = layout(&scratch);
     let root = scratch.path().join("store");
     let store = Store::open(&root).unwrap();
-    let image = store
-        .import(&layout.path, &reference(), &NoProgress)
-        .unwrap();
+    let image = store.import(&layout.path, &reference(), &NoProgress).unwrap();
     let mut step = 1;
     while dies(&root, None, step) {
-        assert_eq!(
-            store.tree(&image).unwrap(),
-            None,
-            "visible after step {step}"
-        );
+        assert_eq!(store.tree(&image).unwrap(), None, "visible after step {step}");
         assert_eq!(count(root.join("tmp")), 1, "leftovers after step {step}");
         step += 1;
     }
@@ -156,9 +134,7 @@ fn a_tree_without_its_marker_is_made_again() {
     let scratch = scratch();
     let layout = layout(&scratch);
     let store = common::store(&scratch);
-    let image = store
-        .import(&layout.path, &reference(), &NoProgress)
-        .unwrap();
+    let image = store.import(&layout.path, &reference(), &NoProgress).unwrap();
     let tree = store.unpack(&image, &NoProgress).unwrap();
     // As a process leaves it that dies between the rename and the marker.
     fs::remove_file(tree.root.with_file_name("complete")).unwrap();

@@ -1,8 +1,5 @@
 //! Import from every form, with skopeo as the second opinion; removal.
-#![allow(
-    clippy::unwrap_used,
-    reason = "helpers of tests, outside the test functions"
-)]
+#![allow(clippy::unwrap_used, reason = "helpers of tests, outside the test functions")]
 
 mod common;
 
@@ -17,23 +14,13 @@ use serde_json::json;
 
 fn layers() -> Vec<(Pack, Vec<u8>)> {
     vec![
-        (
-            Pack::Gzip,
-            Layer::new().dir("etc").file("etc/one", b"1").finish(),
-        ),
-        (
-            Pack::Zstd,
-            Layer::new().file("etc/two", &vec![2; 300_000]).finish(),
-        ),
+        (Pack::Gzip, Layer::new().dir("etc").file("etc/one", b"1").finish()),
+        (Pack::Zstd, Layer::new().file("etc/two", &vec![2; 300_000]).finish()),
     ]
 }
 
 fn refused(store: &Store, path: &Path) -> String {
-    chain(
-        &store
-            .import(path, &reference(), &NoProgress)
-            .expect_err("was not refused"),
-    )
+    chain(&store.import(path, &reference(), &NoProgress).expect_err("was not refused"))
 }
 
 #[test]
@@ -54,10 +41,7 @@ fn every_form_of_a_layout_gives_the_same_image() {
         assert_eq!(listing.images.len(), 1);
         assert_eq!(listing.images[0].reference, reference());
         let inspection = store.inspect(&reference()).unwrap().unwrap();
-        assert_eq!(
-            (inspection.tree, inspection.manifest.layers().len()),
-            (None, 2)
-        );
+        assert_eq!((inspection.tree, inspection.manifest.layers().len()), (None, 2));
     }
 }
 
@@ -68,10 +52,7 @@ fn what_skopeo_saves_is_imported() {
     let scratch = scratch();
     // skopeo can't turn zstd layers into an archive's plain ones.
     let gzip = vec![
-        (
-            Pack::Gzip,
-            Layer::new().dir("etc").file("etc/one", b"1").finish(),
-        ),
+        (Pack::Gzip, Layer::new().dir("etc").file("etc/one", b"1").finish()),
         (Pack::Gzip, Layer::new().file("etc/two", b"2").finish()),
     ];
     let layout = Layout::write(&scratch.path().join("layout"), &gzip);
@@ -116,22 +97,10 @@ fn the_image_of_that_name_and_platform_is_taken() {
     let store = store(&scratch);
     let image = store.import(&path, &reference(), &NoProgress).unwrap();
     assert_eq!(image.manifest_digest, ours.manifest);
-    let error = store
-        .import(&path, &"x:3".parse().unwrap(), &NoProgress)
-        .unwrap_err();
-    assert!(
-        matches!(error, ImageError::Selection { .. }),
-        "{}",
-        chain(&error)
-    );
-    let error = store
-        .import(&path, &"x:2".parse().unwrap(), &NoProgress)
-        .unwrap_err();
-    assert!(
-        chain(&error).contains("found an image for linux/s390x"),
-        "{}",
-        chain(&error)
-    );
+    let error = store.import(&path, &"x:3".parse().unwrap(), &NoProgress).unwrap_err();
+    assert!(matches!(error, ImageError::Selection { .. }), "{}", chain(&error));
+    let error = store.import(&path, &"x:2".parse().unwrap(), &NoProgress).unwrap_err();
+    assert!(chain(&error).contains("found an image for linux/s390x"), "{}", chain(&error));
 
     // By platform, in an index of its own.
     for descriptor in [&mut native, &mut foreign] {
@@ -143,9 +112,7 @@ fn the_image_of_that_name_and_platform_is_taken() {
     let kind = "application/vnd.oci.image.index.v1+json";
     let inner = put(&path, kind, index.as_bytes());
     common::write_index(&path, &[inner]);
-    let image = store
-        .import(&path, &"x:4".parse().unwrap(), &NoProgress)
-        .unwrap();
+    let image = store.import(&path, &"x:4".parse().unwrap(), &NoProgress).unwrap();
     assert_eq!(image.manifest_digest, ours.manifest);
 }
 
@@ -162,57 +129,31 @@ fn wrong_digests_sizes_and_diff_ids_are_refused() {
     fs::write(&blob, &bytes).unwrap();
     let error = refused(&store, &layout.path);
     let expected = format!("expected {}", layout.layers[1]);
-    assert!(
-        error.contains(&expected) && error.contains(blob.to_str().unwrap()),
-        "{error}"
-    );
+    assert!(error.contains(&expected) && error.contains(blob.to_str().unwrap()), "{error}");
     let archive = scratch.path().join("flipped.tar");
     layout.tar(&archive, "-cf");
     let error = refused(&store, &archive);
-    assert!(
-        error.contains(&expected) && error.contains("flipped.tar: blobs/sha256/"),
-        "{error}"
-    );
+    assert!(error.contains(&expected) && error.contains("flipped.tar: blobs/sha256/"), "{error}");
 
     let layout = fresh("short");
     let blob = layout.blob(&layout.layers[0]);
     let bytes = fs::read(&blob).unwrap();
     fs::write(&blob, &bytes[1..]).unwrap();
     let error = refused(&store, &layout.path);
-    assert!(
-        error.contains(&format!("expected {}", bytes.len())),
-        "{error}"
-    );
+    assert!(error.contains(&format!("expected {}", bytes.len())), "{error}");
 
     let path = scratch.path().join("lying");
     let lie = Digest::of(b"something else").to_string();
-    Layout::write_with(
-        &path,
-        &layers()[..1],
-        common::architecture(),
-        std::slice::from_ref(&lie),
-    );
+    Layout::write_with(&path, &layers()[..1], common::architecture(), std::slice::from_ref(&lie));
     let error = refused(&store, &path);
-    assert!(
-        error.contains(&format!("expected diff_id {lie}")),
-        "{error}"
-    );
+    assert!(error.contains(&format!("expected diff_id {lie}")), "{error}");
     Layout::write_with(&path, &layers(), common::architecture(), &[lie]);
     let error = refused(&store, &path);
-    assert!(
-        error.contains("found 2 layers") && error.contains("has 1 diff_ids"),
-        "{error}"
-    );
+    assert!(error.contains("found 2 layers") && error.contains("has 1 diff_ids"), "{error}");
 
     let pinned: Reference = format!("x@{}", Digest::of(b"y")).parse().unwrap();
-    let error = store
-        .import(&fresh("pinned").path, &pinned, &NoProgress)
-        .unwrap_err();
-    assert!(
-        matches!(error, ImageError::WrongDigest { .. }),
-        "{}",
-        chain(&error)
-    );
+    let error = store.import(&fresh("pinned").path, &pinned, &NoProgress).unwrap_err();
+    assert!(matches!(error, ImageError::WrongDigest { .. }), "{}", chain(&error));
     assert_empty(&store);
 }
 
@@ -238,10 +179,7 @@ fn truncated_and_foreign_files_are_refused() {
     assert!(refused(&store, &scratch.path().join("none")).contains("cannot open"));
     fs::write(layout.path.join("index.json"), "{").unwrap();
     let error = refused(&store, &layout.path);
-    assert!(
-        error.contains("index.json is not a valid image index"),
-        "{error}"
-    );
+    assert!(error.contains("index.json is not a valid image index"), "{error}");
     assert_empty(&store);
 }
 
@@ -252,11 +190,8 @@ fn removal_takes_what_no_other_tag_needs() {
     let store = store(&scratch);
     let first = Layout::write(&scratch.path().join("first"), &layers());
     let second = Layout::write(&scratch.path().join("second"), &layers()[..1]);
-    let (a, b, c): (Reference, Reference, Reference) = (
-        "a".parse().unwrap(),
-        "b".parse().unwrap(),
-        "c".parse().unwrap(),
-    );
+    let (a, b, c): (Reference, Reference, Reference) =
+        ("a".parse().unwrap(), "b".parse().unwrap(), "c".parse().unwrap());
     let image = store.import(&first.path, &a, &NoProgress).unwrap();
     store.import(&first.path, &b, &NoProgress).unwrap();
     store.import(&second.path, &c, &NoProgress).unwrap();
@@ -264,18 +199,11 @@ fn removal_takes_what_no_other_tag_needs() {
 
     let in_use = BTreeSet::from([image.config_digest]);
     let error = store.remove(&a, &in_use).unwrap_err();
-    assert!(
-        matches!(error, ImageError::InUse { .. }),
-        "{}",
-        chain(&error)
-    );
+    assert!(matches!(error, ImageError::InUse { .. }), "{}", chain(&error));
     let none = BTreeSet::new();
     assert_eq!(store.remove(&a, &none).unwrap(), Removed::default());
     assert!(tree.root.exists(), "the other tag needs it");
-    assert!(matches!(
-        store.remove(&a, &none),
-        Err(ImageError::NoSuchImage { .. })
-    ));
+    assert!(matches!(store.remove(&a, &none), Err(ImageError::NoSuchImage { .. })));
 
     let removed = store.remove(&b, &none).unwrap();
     // Manifest, configuration and the one layer that the third tag lacks.
@@ -303,16 +231,9 @@ fn a_damaged_tag_hides_no_other_and_keeps_its_neighbours_blobs() {
     assert_eq!((listing.images.len(), listing.broken.len()), (1, 1));
     assert_eq!(listing.broken[0].0, bad);
     let error = store.resolve(&bad).unwrap_err();
-    assert!(
-        matches!(error, ImageError::MissingBlob { .. }),
-        "{}",
-        chain(&error)
-    );
+    assert!(matches!(error, ImageError::MissingBlob { .. }), "{}", chain(&error));
     // What the damaged one needs is unknown, so nothing but the tag goes.
-    assert_eq!(
-        store.remove(&good, &BTreeSet::new()).unwrap(),
-        Removed::default()
-    );
+    assert_eq!(store.remove(&good, &BTreeSet::new()).unwrap(), Removed::default());
     store.remove(&bad, &BTreeSet::new()).unwrap();
     assert!(store.list().unwrap().broken.is_empty());
 }
@@ -322,15 +243,10 @@ fn a_digest_finds_its_image_under_any_name() {
     let scratch = scratch();
     let store = store(&scratch);
     let layout = Layout::write(&scratch.path().join("layout"), &layers());
-    store
-        .import(&layout.path, &reference(), &NoProgress)
-        .unwrap();
+    store.import(&layout.path, &reference(), &NoProgress).unwrap();
     let pinned: Reference = format!("elsewhere@{}", layout.manifest).parse().unwrap();
     let image = store.resolve(&pinned).unwrap().unwrap();
-    assert_eq!(
-        (image.manifest_digest, image.reference),
-        (layout.manifest, pinned)
-    );
+    assert_eq!((image.manifest_digest, image.reference), (layout.manifest, pinned));
     let unknown: Reference = format!("x@{}", Digest::of(b"")).parse().unwrap();
     assert!(store.resolve(&unknown).unwrap().is_none());
 }
@@ -341,9 +257,5 @@ fn a_store_of_another_format_is_left_alone() {
     let store = store(&scratch);
     fs::write(store.root().join("format"), "berth-images 2\n").unwrap();
     let error = Store::open(store.root()).unwrap_err();
-    assert!(
-        matches!(error, ImageError::Format { .. }),
-        "{}",
-        chain(&error)
-    );
+    assert!(matches!(error, ImageError::Format { .. }), "{}", chain(&error));
 }

@@ -1,9 +1,6 @@
 //! Random layers against a model of the image specification: what is in the
 //! tree must not depend on the order in which a layer lists whiteouts.
-#![allow(
-    clippy::unwrap_used,
-    reason = "helpers of tests, outside the test functions"
-)]
+#![allow(clippy::unwrap_used, reason = "helpers of tests, outside the test functions")]
 
 mod common;
 
@@ -109,10 +106,7 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 fn text(path: &[u8]) -> String {
-    path.iter()
-        .map(|name| char::from(*name).to_string())
-        .collect::<Vec<_>>()
-        .join("/")
+    path.iter().map(|name| char::from(*name).to_string()).collect::<Vec<_>>().join("/")
 }
 
 fn layer(steps: &[Step]) -> Vec<u8> {
@@ -120,13 +114,9 @@ fn layer(steps: &[Step]) -> Vec<u8> {
     for step in steps {
         layer = match step {
             Step::Put(path, Node::File(content)) => layer.file(&text(path), &[*content]),
-            Step::Put(path, Node::Directory(mode)) => layer.member(
-                EntryType::Directory,
-                &text(path),
-                "",
-                b"",
-                &common::mode(*mode),
-            ),
+            Step::Put(path, Node::Directory(mode)) => {
+                layer.member(EntryType::Directory, &text(path), "", b"", &common::mode(*mode))
+            }
             Step::Put(path, Node::Symlink(to)) => layer.symlink(&text(path), &format!("/x{to}")),
             Step::Whiteout(path) => {
                 let (name, parents) = path.split_last().unwrap();
@@ -154,22 +144,13 @@ fn read(root: &Path) -> Tree {
             } else {
                 Node::File(fs::read(&full).unwrap()[0])
             };
-            (
-                path.to_str()
-                    .unwrap()
-                    .bytes()
-                    .filter(|byte| *byte != b'/')
-                    .collect(),
-                node,
-            )
+            (path.to_str().unwrap().bytes().filter(|byte| *byte != b'/').collect(), node)
         })
         .collect()
 }
 
 fn expected(layers: &[Vec<Step>]) -> Option<Tree> {
-    layers
-        .iter()
-        .try_fold(Tree::new(), |lower, steps| apply(&lower, steps))
+    layers.iter().try_fold(Tree::new(), |lower, steps| apply(&lower, steps))
 }
 
 proptest! {

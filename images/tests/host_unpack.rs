@@ -1,8 +1,5 @@
 //! Unpack, judged by umoci; and layers that mean harm.
-#![allow(
-    clippy::unwrap_used,
-    reason = "helpers of tests, outside the test functions"
-)]
+#![allow(clippy::unwrap_used, reason = "helpers of tests, outside the test functions")]
 
 mod common;
 
@@ -24,9 +21,7 @@ fn import(store: &Store, layout: &Layout) -> Image {
 
 fn unpack(store: &Store, layout: &Layout) -> Tree {
     let image = import(store, layout);
-    store
-        .unpack(&image, &NoProgress)
-        .unwrap_or_else(|error| panic!("{}", chain(&error)))
+    store.unpack(&image, &NoProgress).unwrap_or_else(|error| panic!("{}", chain(&error)))
 }
 
 /// Unpacks layers that must be refused, and gives the reason.
@@ -34,15 +29,10 @@ fn refused(layers: Vec<Layer>) -> String {
     common::require_root();
     let scratch = scratch();
     let store = store(&scratch);
-    let layers: Vec<_> = layers
-        .into_iter()
-        .map(|layer| (Pack::Plain, layer.finish()))
-        .collect();
+    let layers: Vec<_> = layers.into_iter().map(|layer| (Pack::Plain, layer.finish())).collect();
     let layout = Layout::write(&scratch.path().join("layout"), &layers);
     let image = import(&store, &layout);
-    let error = store
-        .unpack(&image, &NoProgress)
-        .expect_err("the layer was not refused");
+    let error = store.unpack(&image, &NoProgress).expect_err("the layer was not refused");
     assert_eq!(store.tree(&image).unwrap(), None);
     assert_eq!(fs::read_dir(store.root().join("trees")).unwrap().count(), 0);
     assert_eq!(fs::read_dir(store.root().join("tmp")).unwrap().count(), 0);
@@ -50,22 +40,17 @@ fn refused(layers: Vec<Layer>) -> String {
 }
 
 /// A vfs_cap_data of revision 2 (capability.h) whose bytes hold a newline.
-const CAPABILITY: [u8; 20] = [
-    1, 0, 0, 2, 0, 0x0a, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-];
+const CAPABILITY: [u8; 20] = [1, 0, 0, 2, 0, 0x0a, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+
+fn described(name: &str) -> Meta {
+    Meta { xattrs: vec![(name.into(), b"1".to_vec())], ..mode(0o755) }
+}
 
 fn every_kind() -> Layer {
     let long = format!("deep/{}/{}", "n".repeat(120), "m".repeat(200));
-    let owned = Meta {
-        uid: 1001,
-        gid: 2_000_000,
-        mtime: "1234567890.123456789".into(),
-        ..mode(0o640)
-    };
-    let marked = Meta {
-        xattrs: vec![("trusted.berth".into(), b"link".to_vec())],
-        ..mode(0o777)
-    };
+    let owned =
+        Meta { uid: 1001, gid: 2_000_000, mtime: "1234567890.123456789".into(), ..mode(0o640) };
+    let marked = Meta { xattrs: vec![("trusted.berth".into(), b"link".to_vec())], ..mode(0o777) };
     let with_xattrs = Meta {
         mode: 0o4755,
         xattrs: vec![
@@ -80,23 +65,14 @@ fn every_kind() -> Layer {
         .dir("usr/")
         .dir("usr/bin/")
         .member(EntryType::Directory, "tmp/", "", b"", &mode(0o1777))
-        .member(
-            EntryType::Regular,
-            "usr/bin/tool",
-            "",
-            b"#!tool",
-            &with_xattrs,
-        )
+        .member(EntryType::Regular, "usr/bin/tool", "", b"#!tool", &with_xattrs)
         .member(EntryType::Regular, "owned", "", &vec![7; 3_000_000], &owned)
         .member(
             EntryType::Regular,
             "before-1970",
             "",
             b"",
-            &Meta {
-                mtime: "-1.25".into(),
-                ..mode(0o600)
-            },
+            &Meta { mtime: "-1.25".into(), ..mode(0o600) },
         )
         .symlink("bin", "usr/bin")
         .member(EntryType::Symlink, "marked-link", "/no/where", b"", &marked)
@@ -105,26 +81,13 @@ fn every_kind() -> Layer {
             "dangling",
             "/no/where",
             b"",
-            &Meta {
-                uid: 5,
-                gid: 6,
-                ..mode(0o777)
-            },
+            &Meta { uid: 5, gid: 6, ..mode(0o777) },
         )
         .hard_link("usr/bin/same", "usr/bin/tool")
         .hard_link("also", "bin/tool")
         .member(EntryType::Fifo, "fifo", "", b"", &mode(0o622))
         .member(EntryType::Char, "null", "", b"", &mode(0o666))
-        .member(
-            EntryType::Block,
-            "block",
-            "",
-            b"",
-            &Meta {
-                gid: 6,
-                ..mode(0o660)
-            },
-        )
+        .member(EntryType::Block, "block", "", b"", &Meta { gid: 6, ..mode(0o660) })
         .dir("deep")
         .dir(&format!("deep/{}", "n".repeat(120)))
         .file(&long, b"long name")
@@ -136,15 +99,12 @@ fn every_kind() -> Layer {
         .dir("becomes-file")
         .file("becomes-file/x", b"x")
         .file("becomes-dir", b"x")
-        .member(EntryType::Directory, "retouched", "", b"", &mode(0o755))
+        .member(EntryType::Directory, "retouched", "", b"", &described("user.old"))
 }
 
 fn second_layer() -> Layer {
-    let retouched = Meta {
-        uid: 3,
-        mtime: "1500000000.5".into(),
-        ..mode(0o2750)
-    };
+    let retouched =
+        Meta { uid: 3, mtime: "1500000000.5".into(), mode: 0o2750, ..described("user.new") };
     Layer::new()
         .whiteout("", "gone")
         .dir("opaque")
@@ -164,18 +124,11 @@ fn a_tree_is_what_umoci_makes_of_the_same_layout() {
     common::require_root();
     common::require_tool("umoci");
     let scratch = scratch();
-    let layers = [
-        (Pack::Gzip, every_kind().finish()),
-        (Pack::Plain, second_layer().finish()),
-    ];
+    let layers = [(Pack::Gzip, every_kind().finish()), (Pack::Plain, second_layer().finish())];
     let layout = Layout::write(&scratch.path().join("layout"), &layers);
     let bundle = scratch.path().join("bundle");
     let image = format!("{}:1", layout.path.display());
-    common::run(
-        Command::new("umoci")
-            .args(["unpack", "--image", &image])
-            .arg(&bundle),
-    );
+    common::run(Command::new("umoci").args(["unpack", "--image", &image]).arg(&bundle));
     let ours = snapshot(&unpack(&store(&scratch), &layout).root);
     let theirs = snapshot(&bundle.join("rootfs"));
     assert!(ours.len() > 20);
@@ -187,11 +140,7 @@ fn compression_makes_no_difference() {
     common::require_root();
     let mut trees = Vec::new();
     let scratch = scratch();
-    for (name, pack) in [
-        ("plain", Pack::Plain),
-        ("gzip", Pack::Gzip),
-        ("zstd", Pack::Zstd),
-    ] {
+    for (name, pack) in [("plain", Pack::Plain), ("gzip", Pack::Gzip), ("zstd", Pack::Zstd)] {
         let store = Store::open(scratch.path().join(name).join("store")).unwrap();
         let layout = Layout::write(
             &scratch.path().join(name).join("layout"),
@@ -218,16 +167,9 @@ fn absolute_names_and_links_stay_inside() {
         .symlink("abs", out)
         .file("abs/written", b"3")
         .hard_link("abs/linked", "etc/absolute");
-    let layout = Layout::write(
-        &scratch.path().join("layout"),
-        &[(Pack::Plain, layer.finish())],
-    );
+    let layout = Layout::write(&scratch.path().join("layout"), &[(Pack::Plain, layer.finish())]);
     let tree = unpack(&store(&scratch), &layout);
-    assert_eq!(
-        fs::read_dir(&outside).unwrap().count(),
-        0,
-        "written outside the tree"
-    );
+    assert_eq!(fs::read_dir(&outside).unwrap().count(), 0, "written outside the tree");
     let inside = tree.root.join(&out[1..]);
     assert_eq!(fs::read(inside.join("written")).unwrap(), b"3");
     assert_eq!(fs::read(inside.join("linked")).unwrap(), b"1");
@@ -250,10 +192,7 @@ fn a_file_over_a_symbolic_link_replaces_the_link() {
         .member(EntryType::Directory, "d", "", b"", &mode(0o777))
         .symlink("f", target)
         .member(EntryType::Fifo, "f", "", b"", &mode(0o777));
-    let layout = Layout::write(
-        &scratch.path().join("layout"),
-        &[(Pack::Plain, layer.finish())],
-    );
+    let layout = Layout::write(&scratch.path().join("layout"), &[(Pack::Plain, layer.finish())]);
     let tree = unpack(&store(&scratch), &layout);
     assert_eq!(fs::read_to_string(&victim).unwrap(), "untouched");
     assert_eq!(fs::metadata(&victim).unwrap().mode() & 0o777, 0o600);
@@ -269,17 +208,12 @@ fn whiteouts_never_reach_outside() {
     fs::create_dir(&outside).unwrap();
     fs::write(outside.join("kept"), "").unwrap();
     let out = outside.to_str().unwrap();
-    let first = Layer::new()
-        .symlink("abs", out)
-        .symlink("up", "../../../../../..");
+    let first = Layer::new().symlink("abs", out).symlink("up", "../../../../../..");
     let second = Layer::new()
         .whiteout("abs/", "kept")
         .file("abs/.wh..wh..opq", b"")
         .whiteout(&format!("up{out}/"), "kept");
-    let layers = [
-        (Pack::Plain, first.finish()),
-        (Pack::Plain, second.finish()),
-    ];
+    let layers = [(Pack::Plain, first.finish()), (Pack::Plain, second.finish())];
     let layout = Layout::write(&scratch.path().join("layout"), &layers);
     unpack(&store(&scratch), &layout);
     assert!(outside.join("kept").exists());
@@ -292,40 +226,20 @@ fn hostile_members_are_refused_and_named() {
         (Layer::new().file("a/../../b", b""), "a/../../b"),
         (Layer::new().file("..", b""), "with .. in it"),
         (Layer::new().hard_link("a", victim), "with .. in it"),
-        (
-            Layer::new().hard_link("a", "/none"),
-            "the target of the hard link is not there",
-        ),
-        (
-            Layer::new().symlink("l", "/none").hard_link("a", "l/x"),
-            "hard link is not there",
-        ),
+        (Layer::new().hard_link("a", "/none"), "the target of the hard link is not there"),
+        (Layer::new().symlink("l", "/none").hard_link("a", "l/x"), "hard link is not there"),
         (Layer::new().hard_link("a", "a"), "hard link is not there"),
         (Layer::new().file(".wh...", b""), "a whiteout must name"),
         (Layer::new().file(".wh.", b""), "a whiteout must name"),
         (Layer::new().file("a\0b", b""), "zero byte"),
+        (Layer::new().symlink("./", "x"), "root of an image must be a directory"),
+        (Layer::new().symlink("l", "/none").file("l/x", b""), "leads to no directory"),
+        (Layer::new().file("f", b"").file("f/x", b""), "it stands in a file"),
         (
-            Layer::new().symlink("./", "x"),
-            "root of an image must be a directory",
-        ),
-        (
-            Layer::new().symlink("l", "/none").file("l/x", b""),
-            "leads to no directory",
-        ),
-        (
-            Layer::new().file("f", b"").file("f/x", b""),
-            "it stands in a file",
-        ),
-        (
-            Layer::new()
-                .file(&"d/".repeat(600), b"")
-                .file(&format!("{}f", "d/".repeat(600)), b""),
+            Layer::new().file(&"d/".repeat(600), b"").file(&format!("{}f", "d/".repeat(600)), b""),
             "512 deep",
         ),
-        (
-            Layer::new().member(EntryType::GNUSparse, "s", "", b"", &mode(0o600)),
-            "sparse",
-        ),
+        (Layer::new().member(EntryType::GNUSparse, "s", "", b"", &mode(0o600)), "sparse"),
     ] {
         let error = refused(vec![layer]);
         assert!(error.contains(words), "expected {words:?} in {error:?}");
@@ -345,10 +259,7 @@ fn attributes_of_the_host_are_left_to_it() {
         ..mode(0o755)
     };
     let layer = Layer::new().member(EntryType::Directory, "d", "", b"", &marks);
-    let layout = Layout::write(
-        &scratch.path().join("layout"),
-        &[(Pack::Plain, layer.finish())],
-    );
+    let layout = Layout::write(&scratch.path().join("layout"), &[(Pack::Plain, layer.finish())]);
     let tree = unpack(&store(&scratch), &layout);
     let names: Vec<_> = xattr::list(tree.root.join("d")).unwrap().collect();
     assert_eq!(names, ["user.kept"]);
@@ -358,38 +269,14 @@ fn attributes_of_the_host_are_left_to_it() {
 fn bombs_are_stopped() {
     common::require_root();
     for (limits, words) in [
-        (
-            Limits {
-                entries: 2,
-                ..Limits::default()
-            },
-            "more than 2 entries",
-        ),
-        (
-            Limits {
-                unpacked_bytes: 1 << 20,
-                ..Limits::default()
-            },
-            "more than 1048576 bytes",
-        ),
-        (
-            Limits {
-                layers: 0,
-                ..Limits::default()
-            },
-            "more than 0 layers",
-        ),
+        (Limits { entries: 2, ..Limits::default() }, "more than 2 entries"),
+        (Limits { unpacked_bytes: 1 << 20, ..Limits::default() }, "more than 1048576 bytes"),
+        (Limits { layers: 0, ..Limits::default() }, "more than 0 layers"),
     ] {
         let scratch = scratch();
         // The bounds of this store, after an import under the usual ones.
-        let layer = Layer::new()
-            .dir("a")
-            .dir("b")
-            .file("zeros", &vec![0; 4 << 20]);
-        let layout = Layout::write(
-            &scratch.path().join("layout"),
-            &[(Pack::Gzip, layer.finish())],
-        );
+        let layer = Layer::new().dir("a").dir("b").file("zeros", &vec![0; 4 << 20]);
+        let layout = Layout::write(&scratch.path().join("layout"), &[(Pack::Gzip, layer.finish())]);
         let image = import(&store(&scratch), &layout);
         let tight = Store::open_with(scratch.path().join("store"), limits).unwrap();
         let error = chain(&tight.unpack(&image, &NoProgress).unwrap_err());
@@ -404,15 +291,9 @@ fn a_blob_damaged_in_the_store_is_found_while_it_streams() {
     let scratch = scratch();
     let store = store(&scratch);
     let layer = Layer::new().file("a", &vec![1; 100_000]).finish();
-    let layout = Layout::write(
-        &scratch.path().join("layout"),
-        &[(Pack::Plain, layer.clone())],
-    );
+    let layout = Layout::write(&scratch.path().join("layout"), &[(Pack::Plain, layer.clone())]);
     let image = import(&store, &layout);
-    let blob = store
-        .root()
-        .join("blobs/sha256")
-        .join(layout.layers[0].hex());
+    let blob = store.root().join("blobs/sha256").join(layout.layers[0].hex());
     let mut damaged = layer.clone();
     damaged[50_000] ^= 1;
     for bytes in [&damaged[..], &layer[..60_000]] {
@@ -424,14 +305,7 @@ fn a_blob_damaged_in_the_store_is_found_while_it_streams() {
     }
     // A new import puts it right.
     import(&store, &layout);
-    assert!(
-        store
-            .unpack(&image, &NoProgress)
-            .unwrap()
-            .root
-            .join("a")
-            .exists()
-    );
+    assert!(store.unpack(&image, &NoProgress).unwrap().root.join("a").exists());
 }
 
 #[test]
@@ -453,22 +327,14 @@ fn many_unpackers_make_one_tree() {
                 })
             })
             .collect();
-        unpackers
-            .into_iter()
-            .map(|unpacker| unpacker.join().unwrap())
-            .collect()
+        unpackers.into_iter().map(|unpacker| unpacker.join().unwrap()).collect()
     });
     assert!(trees.iter().all(|tree| *tree == trees[0]));
     let inode = |path: &Path| fs::metadata(path).unwrap().ino();
     let before = inode(&trees[0].root);
     store(&scratch).unpack(&image, &NoProgress).unwrap();
     assert_eq!(inode(&trees[0].root), before, "unpacked again");
-    assert_eq!(
-        fs::read_dir(scratch.path().join("store/tmp"))
-            .unwrap()
-            .count(),
-        0
-    );
+    assert_eq!(fs::read_dir(scratch.path().join("store/tmp")).unwrap().count(), 0);
 }
 
 #[test]
@@ -478,24 +344,12 @@ fn waiting_for_another_unpacker_ends() {
     let layer = Layer::new().file("a", b"").finish();
     let layout = Layout::write(&scratch.path().join("layout"), &[(Pack::Plain, layer)]);
     let image = import(&store(&scratch), &layout);
-    let limits = Limits {
-        unpack_wait: std::time::Duration::from_millis(50),
-        ..Limits::default()
-    };
+    let limits = Limits { unpack_wait: std::time::Duration::from_millis(50), ..Limits::default() };
     let hasty = Store::open_with(scratch.path().join("store"), limits).unwrap();
-    let lock = fs::File::create(
-        scratch
-            .path()
-            .join("store/locks")
-            .join(image.config_digest.hex()),
-    );
+    let lock = fs::File::create(scratch.path().join("store/locks").join(image.config_digest.hex()));
     let lock = nix::fcntl::Flock::lock(lock.unwrap(), nix::fcntl::FlockArg::LockExclusive).unwrap();
     let error = hasty.unpack(&image, &NoProgress).unwrap_err();
-    assert!(
-        matches!(error, ImageError::Locked { .. }),
-        "{}",
-        chain(&error)
-    );
+    assert!(matches!(error, ImageError::Locked { .. }), "{}", chain(&error));
     drop(lock);
     hasty.unpack(&image, &NoProgress).unwrap();
 }
@@ -514,29 +368,13 @@ fn users_and_programs_are_found_within_the_tree() {
         .file("usr/sbin/plain", b"")
         .dir("usr/sbin/directory")
         .symlink("usr/sbin/host-sh", "../../../../../../../../bin/sh");
-    let layout = Layout::write(
-        &scratch.path().join("layout"),
-        &[(Pack::Plain, layer.finish())],
-    );
+    let layout = Layout::write(&scratch.path().join("layout"), &[(Pack::Plain, layer.finish())]);
     let tree = unpack(&store(&scratch), &layout);
     let user = tree.user("mysql").unwrap().unwrap();
-    assert_eq!(
-        (user.uid, user.gid, user.home.to_str()),
-        (1001, 1002, Some("/var/lib/mysql"))
-    );
+    assert_eq!((user.uid, user.gid, user.home.to_str()), (1001, 1002, Some("/var/lib/mysql")));
     assert_eq!(tree.user("nobody").unwrap(), None);
-    assert_eq!(
-        tree.find_executable("tool").unwrap(),
-        Some("/usr/bin/tool".into())
-    );
-    for absent in [
-        "plain",
-        "directory",
-        "host-sh",
-        "mysqld",
-        "../opt/bin/tool",
-        "",
-    ] {
+    assert_eq!(tree.find_executable("tool").unwrap(), Some("/usr/bin/tool".into()));
+    for absent in ["plain", "directory", "host-sh", "mysqld", "../opt/bin/tool", ""] {
         assert_eq!(tree.find_executable(absent).unwrap(), None, "{absent}");
     }
 }

@@ -67,15 +67,8 @@ pub(super) fn write(
     };
     let (diff_id, _) = plain.finish()?;
     let (file, digest, size) = blob.finish();
-    file.into_inner()
-        .map_err(io::IntoInnerError::into_error)?
-        .sync_all()?;
-    Ok(Layered {
-        digest,
-        diff_id,
-        size,
-        media_type,
-    })
+    file.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
+    Ok(Layered { digest, diff_id, size, media_type })
 }
 
 fn pump(source: &mut impl Read, sink: &mut impl Write, note: impl Fn(u64)) -> io::Result<()> {

@@ -10,10 +10,7 @@ use super::{BuildError, Recipe};
 
 /// Writes the overlay to `path`.
 pub(super) fn write(recipe: &Recipe, path: &Path) -> Result<(), BuildError> {
-    let failed = |source| BuildError::Layer {
-        path: path.to_owned(),
-        source,
-    };
+    let failed = |source| BuildError::Layer { path: path.to_owned(), source };
     let file = File::create_new(path).map_err(failed)?;
     append(recipe, Builder::new(file)).map_err(failed)
 }

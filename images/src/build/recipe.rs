@@ -108,10 +108,8 @@ impl Recipe {
     /// When a file can't be read, or a value would not do.
     pub fn load(directory: &Path) -> Result<Self, BuildError> {
         let path = directory.join("recipe.toml");
-        let text = fs::read_to_string(&path).map_err(|source| BuildError::Read {
-            path: path.clone(),
-            source,
-        })?;
+        let text = fs::read_to_string(&path)
+            .map_err(|source| BuildError::Read { path: path.clone(), source })?;
         let mut files = Vec::new();
         let overlay = directory.join("files");
         if overlay.exists() {
@@ -201,11 +199,7 @@ impl Recipe {
     }
 
     pub(super) fn env(&self) -> Vec<String> {
-        self.document
-            .env
-            .iter()
-            .map(|(key, value)| format!("{key}={value}"))
-            .collect()
+        self.document.env.iter().map(|(key, value)| format!("{key}={value}")).collect()
     }
 
     pub(super) fn cmd(&self) -> &[String] {
@@ -226,16 +220,9 @@ impl Document {
     fn check(&self) -> Result<(), BuildError> {
         let name = |text: &str| {
             !text.is_empty()
-                && text
-                    .chars()
-                    .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
+                && text.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
         };
-        expect(
-            "name",
-            &self.name,
-            "lower-case letters, digits and -",
-            name(&self.name),
-        )?;
+        expect("name", &self.name, "lower-case letters, digits and -", name(&self.name))?;
         let account = &self.user;
         expect(
             "user.name",
@@ -254,30 +241,16 @@ impl Document {
             absolute("directories.path", &directory.path)?;
             let octal =
                 directory.mode.len() <= 4 && u32::from_str_radix(&directory.mode, 8).is_ok();
-            expect(
-                "directories.mode",
-                &directory.mode,
-                "up to four octal digits",
-                octal,
-            )?;
+            expect("directories.mode", &directory.mode, "up to four octal digits", octal)?;
         }
-        self.remove
-            .iter()
-            .try_for_each(|path| absolute("remove", path))?;
-        self.volumes
-            .iter()
-            .try_for_each(|path| absolute("volumes", path))?;
+        self.remove.iter().try_for_each(|path| absolute("remove", path))?;
+        self.volumes.iter().try_for_each(|path| absolute("volumes", path))?;
         for source in &self.extra_sources {
             let fits = source.starts_with("deb ") && !source.contains(['\n', '\r', '\0']);
             expect("extra_sources", source, "a one-line apt source", fits)?;
         }
         let programs = self.packages.first().zip(self.cmd.first());
-        expect(
-            "packages, cmd",
-            "",
-            "at least one of each",
-            programs.is_some(),
-        )
+        expect("packages, cmd", "", "at least one of each", programs.is_some())
     }
 }
 
@@ -290,18 +263,12 @@ fn expect(
     if fits {
         return Ok(());
     }
-    Err(BuildError::Value {
-        field,
-        found: found.to_owned(),
-        expected,
-    })
+    Err(BuildError::Value { field, found: found.to_owned(), expected })
 }
 
 fn is_plain(text: &str) -> bool {
     text.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '/')
-        && text
-            .chars()
-            .all(|c| c.is_ascii_alphanumeric() || PLAIN.contains(c))
+        && text.chars().all(|c| c.is_ascii_alphanumeric() || PLAIN.contains(c))
 }
 
 fn plain<'a>(
@@ -309,12 +276,7 @@ fn plain<'a>(
     values: impl IntoIterator<Item = &'a String>,
 ) -> Result<(), BuildError> {
     values.into_iter().try_for_each(|value| {
-        expect(
-            field,
-            value,
-            "letters, digits and - _ . + : / = ~ @ % ,",
-            is_plain(value),
-        )
+        expect(field, value, "letters, digits and - _ . + : / = ~ @ % ,", is_plain(value))
     })
 }
 
@@ -324,12 +286,7 @@ fn absolute(field: &'static str, value: &str) -> Result<(), BuildError> {
         && is_plain(value)
         && !value.contains(':')
         && !value.split('/').any(|part| part == "..");
-    expect(
-        field,
-        value,
-        "an absolute path of letters, digits and - _ . + = ~ @ %",
-        fits,
-    )
+    expect(field, value, "an absolute path of letters, digits and - _ . + = ~ @ %", fits)
 }
 
 fn collect_files(
@@ -351,12 +308,7 @@ fn collect_files(
         }
         let fits = metadata.is_file() && metadata.len() <= FILE_BYTES_MAX;
         expect("files", &shown, "regular files of at most 16 MiB", fits)?;
-        expect(
-            "files",
-            &shown,
-            "at most 1000 files",
-            files.len() < FILES_MAX,
-        )?;
+        expect("files", &shown, "at most 1000 files", files.len() < FILES_MAX)?;
         files.push(OverlayFile {
             path: path.strip_prefix(base).unwrap_or(&path).to_owned(),
             executable: metadata.permissions().mode() & 0o111 != 0,

@@ -38,14 +38,9 @@ pub(super) fn run(
     progress: &dyn Progress,
 ) -> Result<Layered, BuildError> {
     let program = &options.mmdebstrap;
-    let failed = |source| BuildError::Run {
-        program: program.clone(),
-        source,
-    };
+    let failed = |source| BuildError::Run { program: program.clone(), source };
     check_program(options)?;
-    let mut child = command(arguments, recipe, work, options)
-        .spawn()
-        .map_err(failed)?;
+    let mut child = command(arguments, recipe, work, options).spawn().map_err(failed)?;
     let missing = || failed(io::Error::other("the child has no pipe"));
     let stdout = child.stdout.take().ok_or_else(missing)?;
     let stderr = child.stderr.take().ok_or_else(missing)?;
@@ -67,24 +62,14 @@ pub(super) fn run(
         drop(done);
         let watched = watchdog.join();
         let status = child.wait().map_err(failed)?;
-        let output = complaints
-            .join()
-            .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-        ended
-            .and(watched.map_err(|_| io::Error::other("the watchdog died")))
-            .map_err(failed)?;
+        let output = complaints.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        ended.and(watched.map_err(|_| io::Error::other("the watchdog died"))).map_err(failed)?;
         if expired.load(Ordering::Acquire) {
             let (program, after) = (program.clone(), options.deadline);
-            return Err(BuildError::Deadline {
-                program,
-                after,
-                output: output.tail,
-            });
+            return Err(BuildError::Deadline { program, after, output: output.tail });
         }
-        let layered = layered.map_err(|source| BuildError::Layer {
-            path: work.layer.clone(),
-            source,
-        })?;
+        let layered =
+            layered.map_err(|source| BuildError::Layer { path: work.layer.clone(), source })?;
         if status.success() {
             return Ok(layered);
         }
@@ -92,11 +77,7 @@ pub(super) fn run(
             return Err(BuildError::Expired { output: line });
         }
         let (program, status) = (program.clone(), status.to_string());
-        Err(BuildError::Failed {
-            program,
-            status,
-            output: output.tail,
-        })
+        Err(BuildError::Failed { program, status, output: output.tail })
     })
 }
 
@@ -113,24 +94,13 @@ fn check_program(options: &BuildOptions) -> Result<(), BuildError> {
     if found {
         return Ok(());
     }
-    Err(BuildError::MissingProgram {
-        program: program.clone(),
-        package: "mmdebstrap",
-    })
+    Err(BuildError::MissingProgram { program: program.clone(), package: "mmdebstrap" })
 }
 
 fn command(arguments: &[String], recipe: &Recipe, work: &Work, options: &BuildOptions) -> Command {
     let mut command = Command::new("setpriv");
     command
-        .args([
-            "--pdeathsig",
-            "KILL",
-            "unshare",
-            "--mount",
-            "--pid",
-            "--fork",
-            "--kill-child",
-        ])
+        .args(["--pdeathsig", "KILL", "unshare", "--mount", "--pid", "--fork", "--kill-child"])
         .arg("--mount-proc")
         .arg(&options.mmdebstrap)
         .args(arguments)
@@ -187,11 +157,7 @@ fn read_complaints(stderr: ChildStderr) -> Complaints {
     let mut line = Vec::new();
     loop {
         line.clear();
-        match reader
-            .by_ref()
-            .take(LINE_BYTES_MAX)
-            .read_until(b'\n', &mut line)
-        {
+        match reader.by_ref().take(LINE_BYTES_MAX).read_until(b'\n', &mut line) {
             // A pipe that can't be read has nothing more to say.
             Ok(0) | Err(_) => return complaints,
             Ok(_) => complaints.hear(String::from_utf8_lossy(&line).trim_end()),

@@ -28,18 +28,13 @@ pub(super) fn mirror(recipe: &Recipe, options: &BuildOptions) -> Result<String, 
             return Ok(entry.uri);
         }
     }
-    Err(BuildError::NoMirror {
-        looked_in: options.apt_directory.clone(),
-    })
+    Err(BuildError::NoMirror { looked_in: options.apt_directory.clone() })
 }
 
 /// apt's own order: sources.list, then sources.list.d by name.
 fn source_files(directory: &Path) -> Result<Vec<PathBuf>, BuildError> {
     let drop_ins = directory.join("sources.list.d");
-    let failed = |source| BuildError::Read {
-        path: drop_ins.clone(),
-        source,
-    };
+    let failed = |source| BuildError::Read { path: drop_ins.clone(), source };
     let mut files = Vec::new();
     match fs::read_dir(&drop_ins) {
         Ok(entries) => {
@@ -71,9 +66,7 @@ impl Entry {
     /// other vendors' repositories. Its mirrors all end in `/debian`.
     fn is_archive(&self) -> bool {
         let uri = self.uri.trim_end_matches('/');
-        let fetched = ["http://", "https://", "file:"]
-            .iter()
-            .any(|it| uri.starts_with(it));
+        let fetched = ["http://", "https://", "file:"].iter().any(|it| uri.starts_with(it));
         let part = ["-security", "-updates", "-backports"];
         fetched
             && uri.ends_with("/debian")
@@ -84,9 +77,7 @@ impl Entry {
 }
 
 fn one_line(text: &str) -> Vec<Entry> {
-    let lines = text
-        .lines()
-        .map(|line| line.split('#').next().unwrap_or(""));
+    let lines = text.lines().map(|line| line.split('#').next().unwrap_or(""));
     lines
         .filter_map(|line| {
             let rest = line.trim().strip_prefix("deb")?;
@@ -96,25 +87,15 @@ fn one_line(text: &str) -> Vec<Entry> {
                 None => rest,
             };
             let mut words = rest.split_whitespace().map(str::to_owned);
-            Some(Entry {
-                uri: words.next()?,
-                suite: words.next()?,
-                components: words.collect(),
-            })
+            Some(Entry { uri: words.next()?, suite: words.next()?, components: words.collect() })
         })
         .collect()
 }
 
 fn deb822(text: &str) -> Vec<Entry> {
-    let without_comments: Vec<&str> = text
-        .lines()
-        .filter(|line| !line.starts_with('#'))
-        .map(str::trim_end)
-        .collect();
-    without_comments
-        .split(|line| line.is_empty())
-        .flat_map(stanza)
-        .collect()
+    let without_comments: Vec<&str> =
+        text.lines().filter(|line| !line.starts_with('#')).map(str::trim_end).collect();
+    without_comments.split(|line| line.is_empty()).flat_map(stanza).collect()
 }
 
 /// A stanza stands for every combination of its URIs and suites.
@@ -131,13 +112,7 @@ fn stanza(lines: &[&str]) -> Vec<Entry> {
     let pairs = words("uris")
         .into_iter()
         .flat_map(|uri| suites.iter().map(move |suite| (uri.clone(), suite.clone())));
-    pairs
-        .map(|(uri, suite)| Entry {
-            uri,
-            suite,
-            components: components.clone(),
-        })
-        .collect()
+    pairs.map(|(uri, suite)| Entry { uri, suite, components: components.clone() }).collect()
 }
 
 /// The words of a field, of its continuation lines too.

@@ -6,10 +6,7 @@ fn only_installed_packages_are_listed() {
         Package: b\nVersion: 1\nStatus: deinstall ok config-files\n\n\
         Package: c\nStatus: hold ok installed\nVersion: 4\n";
     let found: Vec<_> = installed(status).into_iter().collect();
-    assert_eq!(
-        found,
-        [("a".into(), "1:2-3".into()), ("c".into(), "4".into())]
-    );
+    assert_eq!(found, [("a".into(), "1:2-3".into()), ("c".into(), "4".into())]);
 }
 
 #[test]
@@ -24,13 +21,7 @@ fn documents_have_the_same_bytes_every_time() {
     let packages = BTreeMap::from([("p".to_owned(), "1".to_owned())]);
     let make = || {
         let config = json(&configuration(&recipe, &layered()));
-        let manifest = manifest(
-            &recipe,
-            &layered(),
-            (Digest::of(&config), 1),
-            &packages,
-            false,
-        );
+        let manifest = manifest(&recipe, &layered(), (Digest::of(&config), 1), &packages, false);
         (config, manifest)
     };
     let first = make();

@@ -23,21 +23,15 @@ fn scope(blob: &[u8], limit: u64) -> std::result::Result<(Vec<u8>, Whole), io::E
 #[test]
 fn every_compression_is_known_by_its_first_bytes() {
     let plain = vec![7; 1 << 20];
-    let skippable = [
-        &b"\x50\x2a\x4d\x18\x02\0\0\0ab"[..],
-        &zstd::encode_all(&plain[..], 1).unwrap(),
-    ]
-    .concat();
+    let skippable =
+        [&b"\x50\x2a\x4d\x18\x02\0\0\0ab"[..], &zstd::encode_all(&plain[..], 1).unwrap()].concat();
     for blob in [
         plain.clone(),
         gzip(&plain),
         [gzip(&plain[..100]), gzip(&plain[100..])].concat(),
         zstd::encode_all(&plain[..], 1).unwrap(),
-        [
-            zstd::encode_all(&plain[..9], 1).unwrap(),
-            zstd::encode_all(&plain[9..], 1).unwrap(),
-        ]
-        .concat(),
+        [zstd::encode_all(&plain[..9], 1).unwrap(), zstd::encode_all(&plain[9..], 1).unwrap()]
+            .concat(),
         skippable,
     ] {
         let (bytes, whole) = scope(&blob, u64::MAX).unwrap();
@@ -56,11 +50,10 @@ fn what_the_caller_leaves_is_hashed_too() {
     let plain = vec![3; 9 << 20];
     let mut file = tempfile::NamedTempFile::new().unwrap();
     file.write_all(&gzip(&plain)).unwrap();
-    let (value, whole) = LayerReader::scope(file.path(), u64::MAX, &NoProgress, |_| {
-        Ok::<_, io::Error>(5)
-    })
-    .unwrap()
-    .unwrap();
+    let (value, whole) =
+        LayerReader::scope(file.path(), u64::MAX, &NoProgress, |_| Ok::<_, io::Error>(5))
+            .unwrap()
+            .unwrap();
     assert_eq!((value, whole.diff_id), (5, Digest::of(&plain)));
 }
 
@@ -82,18 +75,11 @@ fn damage_truncation_and_excess_are_errors() {
     let mut damaged = packed.clone();
     let crc = damaged.len() - 6;
     damaged[crc] ^= 1;
-    for blob in [
-        &damaged[..],
-        &packed[..packed.len() / 2],
-        &packed[..packed.len() - 3],
-    ] {
+    for blob in [&damaged[..], &packed[..packed.len() / 2], &packed[..packed.len() - 3]] {
         scope(blob, u64::MAX).unwrap_err();
     }
     let error = scope(&packed, 99_999).unwrap_err();
-    assert!(
-        error.to_string().contains("more than 99999 bytes"),
-        "{error}"
-    );
+    assert!(error.to_string().contains("more than 99999 bytes"), "{error}");
     scope(&packed, 100_000).unwrap();
     scope(b"", 0).unwrap();
 }

@@ -36,8 +36,5 @@ fn a_reader_and_a_writer_hash_what_passes() {
 
     let mut writer = HashWriter::new(Vec::new());
     io::Write::write_all(&mut writer, b"hello").unwrap();
-    assert_eq!(
-        writer.finish(),
-        (b"hello".to_vec(), Digest::of(b"hello"), 5)
-    );
+    assert_eq!(writer.finish(), (b"hello".to_vec(), Digest::of(b"hello"), 5));
 }

@@ -60,11 +60,7 @@ pub(super) fn read(
         let Some(member) = next else { break };
         if count == MEMBERS_MAX {
             let limit = MEMBERS_MAX as u64;
-            return Err(ImageError::Limit {
-                place: archive.place,
-                what: "members",
-                limit,
-            });
+            return Err(ImageError::Limit { place: archive.place, what: "members", limit });
         }
         let name = normal(&member.path);
         match member.kind {
@@ -140,13 +136,10 @@ impl Archive {
     }
 
     pub(super) fn document(&self, name: &str) -> Result<&[u8]> {
-        self.documents
-            .get(name)
-            .map(Vec::as_slice)
-            .ok_or_else(|| ImageError::MissingMember {
-                place: self.place.clone(),
-                member: name.to_owned(),
-            })
+        self.documents.get(name).map(Vec::as_slice).ok_or_else(|| ImageError::MissingMember {
+            place: self.place.clone(),
+            member: name.to_owned(),
+        })
     }
 }
 
@@ -165,18 +158,11 @@ impl Source for Archive {
     ) -> Result<()> {
         let name = format!("blobs/sha256/{}", digest.hex());
         let Some((_, found)) = self.blobs.get(&name) else {
-            return Err(ImageError::MissingMember {
-                place: self.place.clone(),
-                member: name,
-            });
+            return Err(ImageError::MissingMember { place: self.place.clone(), member: name });
         };
         if *found != size {
             let place = format!("{}: {name}", self.place);
-            return Err(ImageError::WrongSize {
-                place,
-                found: *found,
-                expected: size,
-            });
+            return Err(ImageError::WrongSize { place, found: *found, expected: size });
         }
         Ok(())
     }

@@ -30,19 +30,12 @@ impl Archive {
         reference: &Reference,
     ) -> Result<Digest> {
         let place = format!("{}: manifest.json", self.place);
-        let items: Vec<Item> = parse_json(
-            &place,
-            "docker save manifest",
-            self.document("manifest.json")?,
-        )?;
+        let items: Vec<Item> =
+            parse_json(&place, "docker save manifest", self.document("manifest.json")?)?;
         let item = self.choose(&items, reference)?;
         if item.layers.len() > store.limits().layers {
             let limit = store.limits().layers as u64;
-            return Err(ImageError::Limit {
-                place,
-                what: "layers",
-                limit,
-            });
+            return Err(ImageError::Limit { place, what: "layers", limit });
         }
         let config = self.named_blob(&item.config)?;
         self.check_name(&item.config, config.0)?;
@@ -64,8 +57,7 @@ impl Archive {
     fn choose<'a>(&self, items: &'a [Item], reference: &Reference) -> Result<&'a Item> {
         let named = |item: &&Item| {
             let tags = item.repo_tags.iter().flatten();
-            tags.filter_map(|tag| tag.parse::<Reference>().ok())
-                .any(|tag| tag == *reference)
+            tags.filter_map(|tag| tag.parse::<Reference>().ok()).any(|tag| tag == *reference)
         };
         let mut chosen: Vec<&Item> = items.iter().collect();
         if chosen.len() > 1 {
@@ -79,10 +71,7 @@ impl Archive {
                 found: format!(
                     "{} images, tagged {:?}",
                     items.len(),
-                    items
-                        .iter()
-                        .flat_map(|it| it.repo_tags.iter().flatten())
-                        .collect::<Vec<_>>()
+                    items.iter().flat_map(|it| it.repo_tags.iter().flatten()).collect::<Vec<_>>()
                 ),
             }),
         }
@@ -94,11 +83,7 @@ impl Archive {
         match Digest::from_hex(base.strip_suffix(".json").unwrap_or(base)) {
             Ok(expected) if expected != found => {
                 let place = format!("{}: {name}", self.place);
-                Err(ImageError::WrongDigest {
-                    place,
-                    found,
-                    expected,
-                })
+                Err(ImageError::WrongDigest { place, found, expected })
             }
             _ => Ok(()),
         }
@@ -115,17 +100,12 @@ impl Archive {
                 None => break,
             }
         }
-        Err(ImageError::MissingMember {
-            place: self.place.clone(),
-            member: name.to_owned(),
-        })
+        Err(ImageError::MissingMember { place: self.place.clone(), member: name.to_owned() })
     }
 }
 
 fn descriptor(media_type: MediaType, (digest, size): (Digest, u64)) -> Descriptor {
-    let digest: oci_spec::image::Digest = digest
-        .to_string()
-        .parse()
-        .expect("a sha256 digest is an OCI digest");
+    let digest: oci_spec::image::Digest =
+        digest.to_string().parse().expect("a sha256 digest is an OCI digest");
     Descriptor::new(media_type, size, digest)
 }

@@ -23,11 +23,7 @@ pub(super) struct Directory<'a> {
 
 impl<'a> Directory<'a> {
     pub(super) fn open(store: &'a Store, path: &Path) -> Result<Self> {
-        let directory = Self {
-            store,
-            path: path.to_owned(),
-            place: path.display().to_string(),
-        };
+        let directory = Self { store, path: path.to_owned(), place: path.display().to_string() };
         let marker = path.join("oci-layout");
         match File::open(&marker) {
             Ok(file) => {
@@ -61,11 +57,7 @@ pub(super) fn check_version(place: &str, bytes: &[u8]) -> Result<()> {
     Err(ImageError::Document {
         place: place.to_owned(),
         kind: "oci-layout file",
-        source: format!(
-            "found version {:?}, expected 1.x",
-            layout.image_layout_version()
-        )
-        .into(),
+        source: format!("found version {:?}, expected 1.x", layout.image_layout_version()).into(),
     })
 }
 
@@ -90,14 +82,8 @@ impl Source for Directory<'_> {
         let mut file = open(&path)?;
         let found = file.metadata().map_err(opening(&path))?.len();
         if found != size {
-            return Err(ImageError::WrongSize {
-                place,
-                found,
-                expected: size,
-            });
+            return Err(ImageError::WrongSize { place, found, expected: size });
         }
-        stage
-            .copy_expecting(&place, &mut file, digest, size, progress)
-            .map(drop)
+        stage.copy_expecting(&place, &mut file, digest, size, progress).map(drop)
     }
 }

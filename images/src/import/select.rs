@@ -32,11 +32,7 @@ pub(super) fn from_index(
         let bytes = read_staged(store, stage, &place, &digest)?;
         let inner: ImageIndex =
             parse_json(&format!("{place}: index {digest}"), "image index", &bytes)?;
-        let manifests: Vec<_> = inner
-            .manifests()
-            .iter()
-            .filter(|it| is_manifest(it))
-            .collect();
+        let manifests: Vec<_> = inner.manifests().iter().filter(|it| is_manifest(it)).collect();
         let chosen = only(&place, runnable(&manifests), &manifests, reference)?;
         check_document_size(store, &place, chosen.size())?;
         digest = digest_of(&place, chosen)?;
@@ -52,10 +48,8 @@ fn choose<'a>(
     manifests: &'a [Descriptor],
     reference: &Reference,
 ) -> Result<&'a Descriptor> {
-    let all: Vec<&Descriptor> = manifests
-        .iter()
-        .filter(|it| is_index(it) || is_manifest(it))
-        .collect();
+    let all: Vec<&Descriptor> =
+        manifests.iter().filter(|it| is_index(it) || is_manifest(it)).collect();
     let mut fitting = runnable(&all);
     if fitting.len() > 1 {
         let pinned = reference.digest().map(|digest| digest.to_string());
@@ -71,10 +65,7 @@ fn choose<'a>(
 /// `unknown`.
 fn runnable<'a>(manifests: &[&'a Descriptor]) -> Vec<&'a Descriptor> {
     let wanted = |descriptor: &&&Descriptor| {
-        descriptor
-            .platform()
-            .as_ref()
-            .is_none_or(|it| fits(it.os(), it.architecture()))
+        descriptor.platform().as_ref().is_none_or(|it| fits(it.os(), it.architecture()))
     };
     manifests.iter().filter(wanted).copied().collect()
 }
@@ -93,10 +84,7 @@ fn only<'a>(
             found: if all.is_empty() {
                 "none".to_owned()
             } else {
-                all.iter()
-                    .map(|it| describe(it))
-                    .collect::<Vec<_>>()
-                    .join(", ")
+                all.iter().map(|it| describe(it)).collect::<Vec<_>>().join(", ")
             },
         }),
     }

@@ -30,9 +30,5 @@ fn a_directory_is_locked_once_and_may_be_gone() {
     let held = FileLock::try_dir(dir.path()).unwrap();
     assert!(held.is_some());
     assert!(FileLock::try_dir(dir.path()).unwrap().is_none());
-    assert!(
-        FileLock::try_dir(&dir.path().join("none"))
-            .unwrap()
-            .is_none()
-    );
+    assert!(FileLock::try_dir(&dir.path().join("none")).unwrap().is_none());
 }

@@ -25,10 +25,7 @@ fn config(diff_ids: &[&str], os: &str) -> ImageConfiguration {
 fn dockers_types_are_read_like_ocis() {
     for (config, layer) in [
         (CONFIG_TYPES[0], LAYER_TYPES[0]),
-        (
-            CONFIG_TYPES[1],
-            "application/vnd.docker.image.rootfs.diff.tar.gzip",
-        ),
+        (CONFIG_TYPES[1], "application/vnd.docker.image.rootfs.diff.tar.gzip"),
     ] {
         let parsed = manifest(config, layer, SOME).unwrap();
         assert_eq!((parsed.layers.len(), parsed.layers[0].size), (1, 3));
@@ -39,24 +36,9 @@ fn dockers_types_are_read_like_ocis() {
 #[test]
 fn parts_of_unknown_kinds_are_named() {
     for (config, layer, digest, words) in [
-        (
-            "application/vnd.cncf.helm.config.v1+json",
-            LAYER_TYPES[0],
-            SOME,
-            "helm",
-        ),
-        (
-            CONFIG_TYPES[0],
-            "application/wasm",
-            SOME,
-            "application/wasm",
-        ),
-        (
-            CONFIG_TYPES[0],
-            LAYER_TYPES[0],
-            "sha512:00",
-            "here is not a valid",
-        ),
+        ("application/vnd.cncf.helm.config.v1+json", LAYER_TYPES[0], SOME, "helm"),
+        (CONFIG_TYPES[0], "application/wasm", SOME, "application/wasm"),
+        (CONFIG_TYPES[0], LAYER_TYPES[0], "sha512:00", "here is not a valid"),
     ] {
         let error = manifest(config, layer, digest).unwrap_err();
         assert!(error.to_string().contains(words), "{error}");
@@ -67,30 +49,16 @@ fn parts_of_unknown_kinds_are_named() {
 
 #[test]
 fn layers_and_diff_ids_go_in_pairs() {
-    let blobs = || {
-        manifest(CONFIG_TYPES[0], LAYER_TYPES[0], SOME)
-            .unwrap()
-            .layers
-    };
+    let blobs = || manifest(CONFIG_TYPES[0], LAYER_TYPES[0], SOME).unwrap().layers;
     let layers = join_layers("here", blobs(), &config(&[SOME], "linux")).unwrap();
     assert_eq!(layers[0].diff_id.to_string(), SOME);
     let error = join_layers("here", blobs(), &config(&[], "linux")).unwrap_err();
-    assert!(matches!(
-        error,
-        ImageError::LayerCount {
-            layers: 1,
-            diff_ids: 0,
-            ..
-        }
-    ));
+    assert!(matches!(error, ImageError::LayerCount { layers: 1, diff_ids: 0, .. }));
     join_layers("here", blobs(), &config(&["md5:1"], "linux")).unwrap_err();
 }
 
 #[test]
 fn images_for_other_systems_are_refused() {
     let error = check_platform("here", &config(&[], "windows")).unwrap_err();
-    assert!(
-        error.to_string().contains("found an image for windows/"),
-        "{error}"
-    );
+    assert!(error.to_string().contains("found an image for windows/"), "{error}");
 }

@@ -11,27 +11,15 @@ fn familiar_names_are_normalised() {
     for (text, key, shown) in [
         ("mysql", "docker.io+library+mysql:latest", "mysql:latest"),
         ("docker.io/mysql:9", "docker.io+library+mysql:9", "mysql:9"),
-        (
-            "index.docker.io/library/mysql:9",
-            "docker.io+library+mysql:9",
-            "mysql:9",
-        ),
-        (
-            "berth/mysql:9.7",
-            "docker.io+berth+mysql:9.7",
-            "berth/mysql:9.7",
-        ),
+        ("index.docker.io/library/mysql:9", "docker.io+library+mysql:9", "mysql:9"),
+        ("berth/mysql:9.7", "docker.io+berth+mysql:9.7", "berth/mysql:9.7"),
         ("localhost/a", "localhost+a:latest", "localhost/a:latest"),
         (
             "db.example:5000/a/b-c__d:T_1",
             "db.example:5000+a+b-c__d:T_1",
             "db.example:5000/a/b-c__d:T_1",
         ),
-        (
-            "localhost:5000/a",
-            "localhost:5000+a:latest",
-            "localhost:5000/a:latest",
-        ),
+        ("localhost:5000/a", "localhost:5000+a:latest", "localhost:5000/a:latest"),
     ] {
         let reference: Reference = text.parse().unwrap();
         assert_eq!(reference.key(), key);
@@ -43,10 +31,7 @@ fn familiar_names_are_normalised() {
 #[test]
 fn a_digest_needs_no_tag_and_outranks_one() {
     let pinned: Reference = format!("mysql@{}", digest()).parse().unwrap();
-    assert_eq!(
-        (pinned.tag(), pinned.digest()),
-        (None, Some(Digest::of(b"x")))
-    );
+    assert_eq!((pinned.tag(), pinned.digest()), (None, Some(Digest::of(b"x"))));
     let both: Reference = format!("mysql:9@{}", digest()).parse().unwrap();
     assert_eq!(both.tag(), Some("9"));
     assert_eq!(both.key(), pinned.key());

@@ -38,10 +38,7 @@ impl Store {
         let text = match fs::metadata(&path).and_then(|metadata| {
             let size = metadata.len();
             if size > REF_BYTES_MAX {
-                return Err(io::Error::new(
-                    io::ErrorKind::InvalidData,
-                    "longer than a digest",
-                ));
+                return Err(io::Error::new(io::ErrorKind::InvalidData, "longer than a digest"));
             }
             fs::read_to_string(&path)
         }) {
@@ -49,23 +46,17 @@ impl Store {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(reading(&path)(error)),
         };
-        text.trim_end()
-            .parse()
-            .map(Some)
-            .map_err(|error| ImageError::Document {
-                place: path.display().to_string(),
-                kind: "tag",
-                source: Box::new(error),
-            })
+        text.trim_end().parse().map(Some).map_err(|error| ImageError::Document {
+            place: path.display().to_string(),
+            kind: "tag",
+            source: Box::new(error),
+        })
     }
 
     /// Points a tag at a manifest. The caller holds the lock on names and has
     /// put every blob in place.
     pub(super) fn write_ref(&self, reference: &Reference, manifest: &Digest) -> Result<()> {
-        self.replace_file(
-            &self.ref_path(reference),
-            format!("{manifest}\n").as_bytes(),
-        )
+        self.replace_file(&self.ref_path(reference), format!("{manifest}\n").as_bytes())
     }
 
     /// Every tag, in order.

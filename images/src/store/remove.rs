@@ -50,9 +50,7 @@ impl Store {
     ) -> Result<Removed> {
         let path = self.ref_path(reference);
         if !path.exists() {
-            return Err(ImageError::NoSuchImage {
-                reference: reference.to_string(),
-            });
+            return Err(ImageError::NoSuchImage { reference: reference.to_string() });
         }
         let image = match self.resolve(reference) {
             Ok(image) => image,
@@ -65,10 +63,7 @@ impl Store {
             && in_use.contains(&image.config_digest)
         {
             let config = image.config_digest;
-            return Err(ImageError::InUse {
-                reference: reference.to_string(),
-                config,
-            });
+            return Err(ImageError::InUse { reference: reference.to_string(), config });
         }
         fs::remove_file(&path).map_err(removing(&path))?;
         sync(&self.refs_dir())?;

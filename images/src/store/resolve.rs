@@ -83,11 +83,7 @@ impl Store {
             return Ok(None);
         };
         let tree = self.tree(&image)?;
-        Ok(Some(Inspection {
-            image,
-            manifest,
-            tree,
-        }))
+        Ok(Some(Inspection { image, manifest, tree }))
     }
 
     /// Every image of the store, by its references.
@@ -126,11 +122,8 @@ impl Store {
     fn load(&self, reference: &Reference, digest: Digest) -> Result<(Image, ImageManifest)> {
         let place = self.blob_path(&digest).display().to_string();
         let bytes = self.read_document(reference, &digest)?;
-        let Parsed {
-            manifest,
-            config: config_digest,
-            layers,
-        } = manifest::parse_manifest(&place, &bytes)?;
+        let Parsed { manifest, config: config_digest, layers } =
+            manifest::parse_manifest(&place, &bytes)?;
         let bytes = self.read_document(reference, &config_digest)?;
         let place = self.blob_path(&config_digest).display().to_string();
         let config = manifest::parse_config(&place, &bytes)?;
@@ -139,9 +132,7 @@ impl Store {
             + bytes.len() as u64
             + manifest.config().size();
         let annotations = manifest.annotations().iter().flatten();
-        let annotations = annotations
-            .map(|(key, value)| (key.clone(), value.clone()))
-            .collect();
+        let annotations = annotations.map(|(key, value)| (key.clone(), value.clone())).collect();
         let image = Image {
             reference: reference.clone(),
             manifest_digest: digest,
@@ -169,20 +160,14 @@ impl Store {
         };
         let limit = self.limits().document_bytes;
         let mut bytes = Vec::new();
-        file.take(limit + 1)
-            .read_to_end(&mut bytes)
-            .map_err(reading(&path))?;
+        file.take(limit + 1).read_to_end(&mut bytes).map_err(reading(&path))?;
         let place = path.display().to_string();
         if bytes.len() as u64 > limit {
             return Err(ImageError::TooLarge { place, limit });
         }
         let found = Digest::of(&bytes);
         if found != *digest {
-            return Err(ImageError::WrongDigest {
-                place,
-                found,
-                expected: *digest,
-            });
+            return Err(ImageError::WrongDigest { place, found, expected: *digest });
         }
         Ok(bytes)
     }

@@ -23,11 +23,7 @@ pub(crate) struct Stage<'a> {
 
 impl<'a> Stage<'a> {
     pub(crate) fn new(store: &'a Store) -> Result<Self> {
-        Ok(Self {
-            store,
-            temp: store.temp()?,
-            count: 0,
-        })
+        Ok(Self { store, temp: store.temp()?, count: 0 })
     }
 
     fn path(&self, digest: &Digest) -> PathBuf {
@@ -54,10 +50,7 @@ impl<'a> Stage<'a> {
                 Ok(bytes) => bytes,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(source) => {
-                    return Err(ImageError::Read {
-                        path: place.into(),
-                        source,
-                    });
+                    return Err(ImageError::Read { path: place.into(), source });
                 }
             };
             file.write_all(&buffer[..bytes]).map_err(writing(&path))?;
@@ -65,10 +58,7 @@ impl<'a> Stage<'a> {
         }
         let (digest, size) = hashed.finish().map_err(reading(&path))?;
         if size > limit {
-            return Err(ImageError::TooLarge {
-                place: place.to_owned(),
-                limit,
-            });
+            return Err(ImageError::TooLarge { place: place.to_owned(), limit });
         }
         rename(&path, &self.path(&digest))?;
         Ok((digest, size))
@@ -85,11 +75,7 @@ impl<'a> Stage<'a> {
     ) -> Result<u64> {
         let (found, size) = self.copy(place, reader, limit, progress)?;
         if found != expected {
-            return Err(ImageError::WrongDigest {
-                place: place.to_owned(),
-                found,
-                expected,
-            });
+            return Err(ImageError::WrongDigest { place: place.to_owned(), found, expected });
         }
         Ok(size)
     }

@@ -31,18 +31,11 @@ impl TempDir {
             // for a leftover: then there is no lock to be had, and another
             // name is tried.
             if let Some(lock) = FileLock::try_dir(&path)? {
-                return Ok(Self {
-                    path,
-                    kept: false,
-                    _lock: lock,
-                });
+                return Ok(Self { path, kept: false, _lock: lock });
             }
         }
         let source = io::Error::other("every new directory was swept away at once");
-        Err(ImageError::CreateDir {
-            path: parent.to_owned(),
-            source,
-        })
+        Err(ImageError::CreateDir { path: parent.to_owned(), source })
     }
 
     pub(crate) fn path(&self) -> &Path {

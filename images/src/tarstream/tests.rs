@@ -68,27 +68,15 @@ fn plain_members_and_their_contents() {
     ]);
     let members = read(&bytes).unwrap();
     let kinds: Vec<_> = members.iter().map(|(member, _)| member.kind).collect();
-    assert_eq!(
-        kinds,
-        [Kind::File, Kind::Directory, Kind::Directory, Kind::File]
-    );
-    assert_eq!(
-        (members[0].1.as_slice(), members[3].1.as_slice()),
-        (&b"hello"[..], &long[..])
-    );
+    assert_eq!(kinds, [Kind::File, Kind::Directory, Kind::Directory, Kind::File]);
+    assert_eq!((members[0].1.as_slice(), members[3].1.as_slice()), (&b"hello"[..], &long[..]));
     let first = &members[0].0;
-    assert_eq!(
-        (first.mode, first.uid, first.gid, first.mtime),
-        (0o644, 1, 2, (3, 0))
-    );
+    assert_eq!((first.mode, first.uid, first.gid, first.mtime), (0o644, 1, 2, (3, 0)));
 }
 
 #[test]
 fn unread_content_is_skipped() {
-    let bytes = archive(&[
-        (EntryType::Regular, "a", &[1; 700]),
-        (EntryType::Regular, "b", b"x"),
-    ]);
+    let bytes = archive(&[(EntryType::Regular, "a", &[1; 700]), (EntryType::Regular, "b", b"x")]);
     let mut tar = TarStream::new(&bytes[..]);
     tar.next_member().unwrap();
     assert_eq!(tar.next_member().unwrap().unwrap().path, b"b");
@@ -106,23 +94,15 @@ fn pax_records_override_the_header_whatever_bytes_they_hold() {
         record(b"gid", b"80000"),
     ]
     .concat();
-    let member = one(&archive(&[
-        pax(&records),
-        (EntryType::Symlink, "short", b""),
-    ]));
+    let member = one(&archive(&[pax(&records), (EntryType::Symlink, "short", b"")]));
     assert_eq!(member.xattrs, [(b"user.a".to_vec(), b"\n=\n".to_vec())]);
-    assert_eq!(
-        (member.path.as_slice(), member.link.as_slice()),
-        (&b"long"[..], &b"to"[..])
-    );
+    assert_eq!((member.path.as_slice(), member.link.as_slice()), (&b"long"[..], &b"to"[..]));
     assert_eq!((member.uid, member.gid), (70000, 80000));
 }
 
 fn record(key: &[u8], value: &[u8]) -> Vec<u8> {
     let rest = key.len() + value.len() + 3;
-    let length = (rest..)
-        .find(|length| rest + length.to_string().len() == *length)
-        .unwrap();
+    let length = (rest..).find(|length| rest + length.to_string().len() == *length).unwrap();
     [length.to_string().as_bytes(), b" ", key, b"=", value, b"\n"].concat()
 }
 
@@ -132,37 +112,23 @@ fn a_pax_size_is_the_only_size() {
     let inner = archive(&[(EntryType::Regular, "smuggled", b"")]);
     let mut bytes = Vec::new();
     let size = record(b"size", inner.len().to_string().as_bytes());
-    block(
-        &mut bytes,
-        header(EntryType::XHeader, "pax", size.len()),
-        &size,
-    );
+    block(&mut bytes, header(EntryType::XHeader, "pax", size.len()), &size);
     block(&mut bytes, header(EntryType::Regular, "outer", 0), &inner);
     bytes.extend_from_slice(&[0; 1024]);
     let members = read(&bytes).unwrap();
     assert_eq!(members.len(), 1);
-    assert_eq!(
-        (members[0].0.size, &members[0].1),
-        (inner.len() as u64, &inner)
-    );
+    assert_eq!((members[0].0.size, &members[0].1), (inner.len() as u64, &inner));
 }
 
 #[test]
 fn gnu_long_names_are_read_and_bounded() {
     let long = "n".repeat(300);
     let member = one(&archive(&[
-        (
-            EntryType::GNULongName,
-            "././@LongLink",
-            format!("{long}\0").as_bytes(),
-        ),
+        (EntryType::GNULongName, "././@LongLink", format!("{long}\0").as_bytes()),
         (EntryType::GNULongLink, "././@LongLink", b"target\0"),
         (EntryType::Symlink, "n", b""),
     ]));
-    assert_eq!(
-        (member.path, member.link),
-        (long.into_bytes(), b"target".to_vec())
-    );
+    assert_eq!((member.path, member.link), (long.into_bytes(), b"target".to_vec()));
     let huge = vec![b'n'; 2 << 20];
     let error = read(&archive(&[(EntryType::GNULongName, "l", &huge)])).unwrap_err();
     assert!(error.to_string().contains("more than 1 MiB"), "{error}");
@@ -198,30 +164,12 @@ fn what_is_broken_is_told() {
         (&good[..600], "cannot read"),
         (&good[..1300], "cannot read"),
         (&global_only[..], "extensions without a member"),
-        (
-            &archive(&[pax(b"3 x"), (EntryType::Regular, "a", b"")])[..],
-            "malformed pax",
-        ),
-        (
-            &archive(&[pax(b"9999 a=b\n"), (EntryType::Regular, "a", b"")])[..],
-            "malformed pax",
-        ),
-        (
-            &archive(&[pax(b"0 a=b\n"), (EntryType::Regular, "a", b"")])[..],
-            "malformed pax",
-        ),
-        (
-            &archive(&[pax(&record(b"size", b"-1")), (EntryType::Regular, "a", b"")])[..],
-            "pax size",
-        ),
-        (
-            &archive(&[(EntryType::GNUSparse, "s", b"")])[..],
-            "sparse members",
-        ),
-        (
-            &archive(&[(EntryType::new(b'Z'), "z", b"")])[..],
-            "unknown member type",
-        ),
+        (&archive(&[pax(b"3 x"), (EntryType::Regular, "a", b"")])[..], "malformed pax"),
+        (&archive(&[pax(b"9999 a=b\n"), (EntryType::Regular, "a", b"")])[..], "malformed pax"),
+        (&archive(&[pax(b"0 a=b\n"), (EntryType::Regular, "a", b"")])[..], "malformed pax"),
+        (&archive(&[pax(&record(b"size", b"-1")), (EntryType::Regular, "a", b"")])[..], "pax size"),
+        (&archive(&[(EntryType::GNUSparse, "s", b"")])[..], "sparse members"),
+        (&archive(&[(EntryType::new(b'Z'), "z", b"")])[..], "unknown member type"),
     ] {
         let error = read(bytes).expect_err(words);
         assert!(error.to_string().contains(words), "{error}");
@@ -231,10 +179,8 @@ fn what_is_broken_is_told() {
 #[test]
 fn global_headers_are_passed_over() {
     let comment = record(b"comment", b"x");
-    let bytes = archive(&[
-        (EntryType::XGlobalHeader, "g", &comment),
-        (EntryType::Regular, "a", b"1"),
-    ]);
+    let bytes =
+        archive(&[(EntryType::XGlobalHeader, "g", &comment), (EntryType::Regular, "a", b"1")]);
     assert_eq!(one(&bytes).path, b"a");
     assert_eq!(read(&[]).unwrap().len(), 0);
 }

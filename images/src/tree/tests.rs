@@ -5,14 +5,7 @@ const PASSWD: &[u8] = b"root:x:0:0:root:/root:/bin/sh\nmysql:x:1001:1002:,,:/var
 #[test]
 fn the_first_line_of_a_name_counts() {
     let user = find_user(PASSWD, "mysql").unwrap();
-    assert_eq!(
-        user,
-        User {
-            uid: 1001,
-            gid: 1002,
-            home: "/var/lib/mysql".into()
-        }
-    );
+    assert_eq!(user, User { uid: 1001, gid: 1002, home: "/var/lib/mysql".into() });
     assert_eq!(find_user(PASSWD, "root").map(|user| user.uid), Some(0));
 }
 

@@ -17,13 +17,8 @@ use super::{LayerErrorKind, LayerResult};
 use crate::tarstream::TarStream;
 
 /// For a directory that a layer uses but does not describe.
-const IMPLICIT_DIRECTORY: Metadata = Metadata {
-    mode: 0o755,
-    uid: 0,
-    gid: 0,
-    mtime: (0, 0),
-    xattrs: Vec::new(),
-};
+const IMPLICIT_DIRECTORY: Metadata =
+    Metadata { mode: 0o755, uid: 0, gid: 0, mtime: (0, 0), xattrs: Vec::new() };
 
 /// An open directory of the tree. A path's last one is kept, because members
 /// mostly come directory by directory.
@@ -46,20 +41,13 @@ impl OpenDirectory {
     /// A directory found by its name in another one.
     pub(super) fn unnamed(fd: OwnedFd) -> LayerResult<Self> {
         let inode = fstat(&fd).map_err(failed("fstat"))?.st_ino;
-        Ok(Self {
-            path: Vec::new(),
-            fd,
-            inode,
-        })
+        Ok(Self { path: Vec::new(), fd, inode })
     }
 }
 
 /// Names the system call that failed.
 pub(super) fn failed<E: Into<io::Error>>(call: &'static str) -> impl FnOnce(E) -> LayerErrorKind {
-    move |error| LayerErrorKind::System {
-        call,
-        source: error.into(),
-    }
+    move |error| LayerErrorKind::System { call, source: error.into() }
 }
 
 impl Builder {
@@ -67,11 +55,7 @@ impl Builder {
     pub(super) fn new(root: OwnedFd) -> LayerResult<Self> {
         apply_open(root.as_fd(), &IMPLICIT_DIRECTORY, false).map_err(LayerErrorKind::step)?;
         let inode = fstat(&root).map_err(failed("fstat"))?.st_ino;
-        Ok(Self {
-            root,
-            directories: Directories::new(inode),
-            last: None,
-        })
+        Ok(Self { root, directories: Directories::new(inode), last: None })
     }
 
     /// Begins the next layer.
@@ -124,11 +108,7 @@ impl Builder {
         match open_in_root(self.root.as_fd(), os(path), flags) {
             Ok(fd) => {
                 let inode = fstat(&fd).map_err(failed("fstat"))?.st_ino;
-                Ok(Some(OpenDirectory {
-                    path: path.to_vec(),
-                    fd,
-                    inode,
-                }))
+                Ok(Some(OpenDirectory { path: path.to_vec(), fd, inode }))
             }
             Err(Errno::ENOENT | Errno::ENOTDIR) => Ok(None),
             Err(errno) => Err(failed("openat2")(errno)),
@@ -158,11 +138,7 @@ impl Builder {
         }
         let fd = self.describe_directory(&above, name, &IMPLICIT_DIRECTORY, false)?;
         let inode = fstat(&fd).map_err(failed("fstat"))?.st_ino;
-        Ok(OpenDirectory {
-            path: path.to_vec(),
-            fd,
-            inode,
-        })
+        Ok(OpenDirectory { path: path.to_vec(), fd, inode })
     }
 
     fn put<R: BufRead>(
@@ -221,12 +197,7 @@ impl Builder {
     ) -> LayerResult<()> {
         let flags = OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_WRONLY;
         let fd = self.replacing(parent, name, "openat", |directory, name| {
-            openat(
-                directory,
-                os(name),
-                flags | OFlag::O_CLOEXEC,
-                Mode::from_bits_truncate(0o600),
-            )
+            openat(directory, os(name), flags | OFlag::O_CLOEXEC, Mode::from_bits_truncate(0o600))
         })?;
         let mut file = File::from(fd);
         loop {
@@ -268,13 +239,11 @@ impl Builder {
             }
             Err(errno) => return Err(failed("mkdirat")(errno)),
         };
-        self.describe_directory(parent, name, metadata, existed)
-            .map(drop)
+        self.describe_directory(parent, name, metadata, existed).map(drop)
     }
 
     pub(super) fn make_implicit(&mut self, parent: &OpenDirectory, name: &[u8]) -> LayerResult<()> {
-        self.describe_directory(parent, name, &IMPLICIT_DIRECTORY, true)
-            .map(drop)
+        self.describe_directory(parent, name, &IMPLICIT_DIRECTORY, true).map(drop)
     }
 
     /// Sets a directory's attributes, and notes the time for later.
@@ -290,8 +259,7 @@ impl Builder {
         let fd = open_name(parent.fd.as_fd(), name, flags).map_err(failed("openat"))?;
         apply_open(fd.as_fd(), metadata, existed).map_err(LayerErrorKind::step)?;
         let inode = fstat(&fd).map_err(failed("fstat"))?.st_ino;
-        self.directories
-            .put(inode, parent.inode, name, metadata.mtime);
+        self.directories.put(inode, parent.inode, name, metadata.mtime);
         Ok(fd)
     }
 
@@ -304,13 +272,7 @@ impl Builder {
         metadata: &Metadata,
     ) -> LayerResult<()> {
         self.replacing(parent, name, "mknodat", |directory, name| {
-            mknodat(
-                directory,
-                os(name),
-                kind,
-                Mode::from_bits_truncate(0o600),
-                device,
-            )
+            mknodat(directory, os(name), kind, Mode::from_bits_truncate(0o600), device)
         })?;
         self.describe_unopened(parent, name, metadata, false)
     }
@@ -341,13 +303,7 @@ impl Builder {
             return Err(LayerErrorKind::NoLinkTarget);
         }
         let link = |directory: BorrowedFd<'_>, name: &[u8]| {
-            linkat(
-                &from,
-                os(&target.name),
-                directory,
-                os(name),
-                AtFlags::empty(),
-            )
+            linkat(&from, os(&target.name), directory, os(name), AtFlags::empty())
         };
         match link(parent.fd.as_fd(), name) {
             Err(Errno::EEXIST) => {

@@ -87,15 +87,9 @@ pub(crate) fn change(member: &Member) -> Result<Change, Refused> {
         if matches!(hidden, b"" | b"." | b"..") {
             return Err(Refused("a whiteout must name a file of its own directory"));
         }
-        return Ok(Change::Whiteout(Place {
-            parent,
-            name: hidden.to_vec(),
-        }));
+        return Ok(Change::Whiteout(Place { parent, name: hidden.to_vec() }));
     }
-    let place = Place {
-        parent,
-        name: name.to_vec(),
-    };
+    let place = Place { parent, name: name.to_vec() };
     Ok(Change::Put(place, node(member)?, metadata(member)))
 }
 
@@ -124,10 +118,7 @@ fn node(member: &Member) -> Result<Node, Refused> {
             let Some((name, parents)) = target.split_last() else {
                 return Err(Refused("a hard link's target must be a file"));
             };
-            Node::HardLink(Place {
-                parent: parents.join(&b'/'),
-                name: name.to_vec(),
-            })
+            Node::HardLink(Place { parent: parents.join(&b'/'), name: name.to_vec() })
         }
     })
 }
@@ -150,10 +141,8 @@ fn components(path: &[u8]) -> Result<Vec<&[u8]>, Refused> {
     if path.contains(&0) {
         return Err(Refused("a path with a zero byte"));
     }
-    let parts: Vec<&[u8]> = path
-        .split(|byte| *byte == b'/')
-        .filter(|part| !part.is_empty() && *part != b".")
-        .collect();
+    let parts: Vec<&[u8]> =
+        path.split(|byte| *byte == b'/').filter(|part| !part.is_empty() && *part != b".").collect();
     if parts.contains(&b"..".as_slice()) {
         return Err(Refused("a path with .. in it"));
     }

@@ -32,12 +32,7 @@ pub(super) struct Directories {
 
 impl Directories {
     pub(super) fn new(root: Inode) -> Self {
-        Self {
-            root,
-            root_mtime: (0, 0),
-            known: HashMap::new(),
-            written: HashSet::new(),
-        }
+        Self { root, root_mtime: (0, 0), known: HashMap::new(), written: HashSet::new() }
     }
 
     /// From here on, everything there is belongs to lower layers.
@@ -75,23 +70,13 @@ impl Directories {
     }
 
     fn depth(&self, inode: Inode) -> u32 {
-        self.known
-            .get(&inode)
-            .map_or(0, |directory| directory.depth)
+        self.known.get(&inode).map_or(0, |directory| directory.depth)
     }
 
     /// Notes a directory and the time it shall have in the end.
     pub(super) fn put(&mut self, inode: Inode, parent: Inode, name: &[u8], mtime: (i64, i64)) {
         let depth = self.depth(parent) + 1;
-        self.known.insert(
-            inode,
-            Directory {
-                parent,
-                name: name.to_vec(),
-                depth,
-                mtime,
-            },
-        );
+        self.known.insert(inode, Directory { parent, name: name.to_vec(), depth, mtime });
     }
 
     /// Notes the time the root shall have in the end.
@@ -102,10 +87,7 @@ impl Directories {
     /// Every directory by its path without symbolic links, and its time. What
     /// was made in a directory changed its time, so these are set last.
     pub(super) fn times(&self) -> impl Iterator<Item = (Vec<u8>, (i64, i64))> + '_ {
-        let below = self
-            .known
-            .keys()
-            .map(|inode| (self.path(*inode), self.known[inode].mtime));
+        let below = self.known.keys().map(|inode| (self.path(*inode), self.known[inode].mtime));
         below.chain([(Vec::new(), self.root_mtime)])
     }
 

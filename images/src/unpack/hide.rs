@@ -101,11 +101,7 @@ fn names(directory: BorrowedFd<'_>) -> LayerResult<Vec<Vec<u8>>> {
     let mut listing = Dir::from_fd(own).map_err(failed("fdopendir"))?;
     let mut names = Vec::new();
     for entry in listing.iter() {
-        let name = entry
-            .map_err(failed("getdents64"))?
-            .file_name()
-            .to_bytes()
-            .to_vec();
+        let name = entry.map_err(failed("getdents64"))?.file_name().to_bytes().to_vec();
         if name != b"." && name != b".." {
             names.push(name);
         }

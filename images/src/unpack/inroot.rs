@@ -50,14 +50,8 @@ fn open_resolving(
     resolve: ResolveFlag,
 ) -> nix::Result<OwnedFd> {
     let resolve = resolve | ResolveFlag::RESOLVE_NO_MAGICLINKS | ResolveFlag::RESOLVE_NO_XDEV;
-    let how = OpenHow::new()
-        .flags(flags | OFlag::O_CLOEXEC)
-        .resolve(resolve);
-    let path = if path.is_empty() {
-        OsStr::new(".")
-    } else {
-        path
-    };
+    let how = OpenHow::new().flags(flags | OFlag::O_CLOEXEC).resolve(resolve);
+    let path = if path.is_empty() { OsStr::new(".") } else { path };
     let mut attempts = 0;
     loop {
         attempts += 1;
@@ -74,12 +68,7 @@ pub(crate) fn open_name(
     name: &[u8],
     flags: OFlag,
 ) -> nix::Result<OwnedFd> {
-    openat(
-        directory,
-        os(name),
-        flags | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC,
-        Mode::empty(),
-    )
+    openat(directory, os(name), flags | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC, Mode::empty())
 }
 
 /// Opens a directory by its path on the host, to be the root of what follows.
@@ -103,10 +92,7 @@ pub(crate) fn read_in_root(
         Err(errno) => return Err(errno.into()),
     };
     if !file.metadata()?.is_file() {
-        return Err(io::Error::new(
-            io::ErrorKind::InvalidData,
-            "not a regular file",
-        ));
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "not a regular file"));
     }
     let mut bytes = Vec::new();
     io::Read::read_to_end(&mut io::Read::take(file, limit + 1), &mut bytes)?;

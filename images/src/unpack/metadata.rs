@@ -36,10 +36,7 @@ fn belongs_to_host(name: &[u8]) -> bool {
 }
 
 fn xattrs(metadata: &Metadata) -> impl Iterator<Item = (&OsStr, &[u8])> {
-    let wanted = metadata
-        .xattrs
-        .iter()
-        .filter(|(name, _)| !belongs_to_host(name));
+    let wanted = metadata.xattrs.iter().filter(|(name, _)| !belongs_to_host(name));
     wanted.map(|(name, value)| (os(name), value.as_slice()))
 }
 
@@ -48,10 +45,7 @@ pub(super) fn timespec((seconds, nanos): (i64, i64)) -> TimeSpec {
 }
 
 fn owner(metadata: &Metadata) -> (Option<Uid>, Option<Gid>) {
-    (
-        Some(Uid::from_raw(metadata.uid)),
-        Some(Gid::from_raw(metadata.gid)),
-    )
+    (Some(Uid::from_raw(metadata.uid)), Some(Gid::from_raw(metadata.gid)))
 }
 
 /// Sets everything on an open regular file or directory. `old_xattrs`: the node
@@ -100,14 +94,8 @@ pub(super) fn apply_unopened(
         xattr::set_deref(&by_descriptor, name, value).map_err(step("setxattr"))?;
     }
     let mtime = timespec(metadata.mtime);
-    utimensat(
-        directory,
-        os(name),
-        &mtime,
-        &mtime,
-        UtimensatFlags::NoFollowSymlink,
-    )
-    .map_err(step("utimensat"))
+    utimensat(directory, os(name), &mtime, &mtime, UtimensatFlags::NoFollowSymlink)
+        .map_err(step("utimensat"))
 }
 
 fn descriptor_path(node: BorrowedFd<'_>) -> PathBuf {

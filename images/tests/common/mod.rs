@@ -44,15 +44,9 @@ pub fn require_tool(tool: &str) {
 }
 
 pub fn run(command: &mut Command) -> String {
-    let output = command
-        .output()
-        .unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(
-        output.status.success(),
-        "{command:?}: {} {text}",
-        output.status
-    );
+    assert!(output.status.success(), "{command:?}: {} {text}", output.status);
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
@@ -69,10 +63,7 @@ pub fn chain(error: &ImageError) -> String {
 
 /// A temporary directory on a file system with xattrs and device nodes.
 pub fn scratch() -> tempfile::TempDir {
-    tempfile::Builder::new()
-        .prefix("berth-test-")
-        .tempdir_in("/var/tmp")
-        .unwrap()
+    tempfile::Builder::new().prefix("berth-test-").tempdir_in("/var/tmp").unwrap()
 }
 
 pub fn store(scratch: &tempfile::TempDir) -> Store {
@@ -91,21 +82,12 @@ pub struct Meta {
 
 impl Default for Meta {
     fn default() -> Self {
-        Self {
-            mode: 0o644,
-            uid: 0,
-            gid: 0,
-            mtime: "1600000000".into(),
-            xattrs: Vec::new(),
-        }
+        Self { mode: 0o644, uid: 0, gid: 0, mtime: "1600000000".into(), xattrs: Vec::new() }
     }
 }
 
 pub fn mode(mode: u32) -> Meta {
-    Meta {
-        mode,
-        ..Meta::default()
-    }
+    Meta { mode, ..Meta::default() }
 }
 
 /// Writes a layer, any name in it.
@@ -125,24 +107,16 @@ impl Layer {
         content: &[u8],
         meta: &Meta,
     ) -> Self {
-        let mut records: Vec<(String, Vec<u8>)> = vec![
-            ("path".into(), path.into()),
-            ("mtime".into(), meta.mtime.clone().into_bytes()),
-        ];
+        let mut records: Vec<(String, Vec<u8>)> =
+            vec![("path".into(), path.into()), ("mtime".into(), meta.mtime.clone().into_bytes())];
         if !link.is_empty() {
             records.push(("linkpath".into(), link.into()));
         }
         for (name, value) in &meta.xattrs {
             records.push((format!("SCHILY.xattr.{name}"), value.clone()));
         }
-        let records: Vec<u8> = records
-            .iter()
-            .flat_map(|(key, value)| record(key, value))
-            .collect();
-        self.block(
-            header(EntryType::XHeader, records.len(), &Meta::default()),
-            &records,
-        );
+        let records: Vec<u8> = records.iter().flat_map(|(key, value)| record(key, value)).collect();
+        self.block(header(EntryType::XHeader, records.len(), &Meta::default()), &records);
         let mut head = header(kind, content.len(), meta);
         if matches!(kind, EntryType::Char | EntryType::Block) {
             head.set_device_major(1).unwrap();
@@ -253,10 +227,8 @@ impl Layout {
     }
 
     pub fn write_for(path: &Path, layers: &[(Pack, Vec<u8>)], architecture: &str) -> Self {
-        let diff_ids: Vec<String> = layers
-            .iter()
-            .map(|(_, tar)| Digest::of(tar).to_string())
-            .collect();
+        let diff_ids: Vec<String> =
+            layers.iter().map(|(_, tar)| Digest::of(tar).to_string()).collect();
         Self::write_with(path, layers, architecture, &diff_ids)
     }
 
@@ -292,11 +264,7 @@ impl Layout {
         descriptor["annotations"] = json!({"org.opencontainers.image.ref.name": "1"});
         let manifest = descriptor["digest"].as_str().unwrap().parse().unwrap();
         write_index(path, &[descriptor]);
-        Self {
-            path: path.to_owned(),
-            layers: digests,
-            manifest,
-        }
+        Self { path: path.to_owned(), layers: digests, manifest }
     }
 
     pub fn blob(&self, digest: &Digest) -> PathBuf {
@@ -305,12 +273,7 @@ impl Layout {
 
     /// The same layout as a tar, by the tar program.
     pub fn tar(&self, to: &Path, flag: &str) {
-        run(Command::new("tar")
-            .arg(flag)
-            .arg(to)
-            .arg("-C")
-            .arg(&self.path)
-            .arg("."));
+        run(Command::new("tar").arg(flag).arg(to).arg("-C").arg(&self.path).arg("."));
     }
 }
 
@@ -330,9 +293,7 @@ pub fn put(path: &Path, media_type: &str, bytes: &[u8]) -> Value {
 /// Nothing in the store but what `open` made.
 pub fn assert_empty(store: &Store) {
     for directory in ["blobs/sha256", "refs", "trees", "tmp"] {
-        let left: Vec<_> = fs::read_dir(store.root().join(directory))
-            .unwrap()
-            .collect();
+        let left: Vec<_> = fs::read_dir(store.root().join(directory)).unwrap().collect();
         assert!(left.is_empty(), "{directory}: {left:?}");
     }
 }
@@ -355,15 +316,9 @@ fn walk(
     let name = path.strip_prefix(root).unwrap().to_owned();
     let kind = metadata.file_type();
     let content = if kind.is_file() {
-        let first = first_names
-            .entry(metadata.ino())
-            .or_insert_with(|| name.clone());
+        let first = first_names.entry(metadata.ino()).or_insert_with(|| name.clone());
         let digest = Digest::of(&fs::read(path).unwrap());
-        format!(
-            "file {digest} links {} of {}",
-            metadata.nlink(),
-            first.display()
-        )
+        format!("file {digest} links {} of {}", metadata.nlink(), first.display())
     } else if kind.is_symlink() {
         format!("symlink {}", fs::read_link(path).unwrap().display())
     } else if kind.is_dir() {
@@ -374,10 +329,8 @@ fn walk(
     };
     let mut names: Vec<OsString> = xattr::list(path).unwrap().collect();
     names.sort();
-    let xattrs: Vec<_> = names
-        .into_iter()
-        .map(|name| (xattr::get(path, &name).unwrap(), name))
-        .collect();
+    let xattrs: Vec<_> =
+        names.into_iter().map(|name| (xattr::get(path, &name).unwrap(), name)).collect();
     let text = format!(
         "{content} mode {:o} owner {}:{} mtime {}.{:09} {xattrs:?}",
         metadata.mode(),
@@ -388,10 +341,8 @@ fn walk(
     );
     nodes.insert(name, text);
     if kind.is_dir() {
-        let mut children: Vec<_> = fs::read_dir(path)
-            .unwrap()
-            .map(|entry| entry.unwrap().path())
-            .collect();
+        let mut children: Vec<_> =
+            fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path()).collect();
         children.sort();
         for child in children {
             walk(root, &child, nodes, first_names);

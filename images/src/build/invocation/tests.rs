@@ -16,14 +16,8 @@ fn of(name: &str, check_date: bool) -> Vec<String> {
 fn hook(arguments: &[String], part: &str) -> usize {
     let is_it =
         |argument: &&String| argument.starts_with("--customize-hook=") && argument.contains(part);
-    let found = arguments
-        .iter()
-        .find(is_it)
-        .unwrap_or_else(|| panic!("no hook with {part}"));
-    arguments
-        .iter()
-        .position(|argument| argument == found)
-        .unwrap()
+    let found = arguments.iter().find(is_it).unwrap_or_else(|| panic!("no hook with {part}"));
+    arguments.iter().position(|argument| argument == found).unwrap()
 }
 
 #[test]
@@ -32,10 +26,7 @@ fn the_command_ends_with_suite_output_and_source() {
     let end = &arguments[arguments.len() - 3..];
     assert_eq!(end[..2], ["sid", "-"]);
     let keyring = "/usr/share/keyrings/debian-archive-keyring.gpg";
-    assert_eq!(
-        end[2],
-        format!("deb [signed-by={keyring}] http://m.invalid/debian sid main")
-    );
+    assert_eq!(end[2], format!("deb [signed-by={keyring}] http://m.invalid/debian sid main"));
     assert!(arguments.contains(&"--include=mysql-server-core,mysql-client-core,tzdata".to_owned()));
     let percona = of("percona", true);
     assert!(percona.last().unwrap().contains("percona-keyring.gpg"));
@@ -55,10 +46,7 @@ fn files_are_laid_over_a_root_that_is_tidy_and_has_the_user() {
     assert!(hook(&arguments, "etc/passwd") < overlay);
     assert!(hook(&arguments, "etc/resolv.conf") < overlay);
     assert!(hook(&arguments, "rm -rf \"$1\"/var/lib/mysql") < overlay);
-    assert_eq!(
-        arguments[overlay],
-        r"--customize-hook=tar-in '/it'\''s/overlay.tar' /"
-    );
+    assert_eq!(arguments[overlay], r"--customize-hook=tar-in '/it'\''s/overlay.tar' /");
     assert!(
         arguments[hook(&arguments, "etc/passwd")]
             .contains("mysql:x:1001:1001:mysql:/var/lib/mysql:")

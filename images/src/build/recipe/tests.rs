@@ -28,10 +28,7 @@ fn a_recipe_that_was_never_built_says_so() {
 fn the_servers_run_as_mysql_and_supervised() {
     for name in ["mysql", "percona"] {
         let recipe = Recipe::builtin(name).unwrap().unwrap();
-        assert_eq!(
-            (recipe.account().name.as_str(), recipe.account().uid),
-            ("mysql", 1001)
-        );
+        assert_eq!((recipe.account().name.as_str(), recipe.account().uid), ("mysql", 1001));
         assert!(recipe.env().contains(&"MYSQLD_PARENT_PID=0".to_owned()));
         assert_eq!(recipe.volumes(), ["/var/lib/mysql"]);
     }
@@ -74,6 +71,7 @@ fn values_that_a_shell_or_passwd_would_misread_are_refused() {
         ("mode = \"0750\"", "mode = \"888\""),
         ("volumes = [\"/var", "volumes = [\"var"),
         ("cmd = [\"/usr/sbin/mysqld\"]", "cmd = []"),
+        ("volumes =", "remove = [\"/tmp\"]\nvolumes ="),
     ] {
         assert!(BUILTIN[0].recipe.contains(from), "{from}");
         let error = parse(|text| text.replace(from, to)).expect_err(to);

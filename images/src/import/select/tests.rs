@@ -38,10 +38,7 @@ fn ours() -> Option<(&'static str, &'static str)> {
 
 #[test]
 fn the_only_image_is_taken_whatever_its_name() {
-    assert_eq!(
-        chosen(vec![descriptor('1', None, Some("other"))], "x:1").unwrap(),
-        '1'
-    );
+    assert_eq!(chosen(vec![descriptor('1', None, Some("other"))], "x:1").unwrap(), '1');
 }
 
 #[test]
@@ -59,19 +56,13 @@ fn platforms_rule_out_and_names_decide() {
     let pinned = format!("y@sha256:{}", "4".repeat(64));
     assert_eq!(chosen(manifests(), &pinned).unwrap(), '4');
     let error = chosen(manifests(), "x:3").unwrap_err().to_string();
-    assert!(
-        error.contains("one image for x:3") && error.contains("s390x"),
-        "{error}"
-    );
+    assert!(error.contains("one image for x:3") && error.contains("s390x"), "{error}");
 }
 
 #[test]
 fn none_and_two_are_refused() {
     let error = chosen(Vec::new(), "x").unwrap_err().to_string();
     assert!(error.ends_with("found none"), "{error}");
-    let twins = vec![
-        descriptor('1', None, Some("1")),
-        descriptor('2', None, Some("1")),
-    ];
+    let twins = vec![descriptor('1', None, Some("1")), descriptor('2', None, Some("1"))];
     chosen(twins, "x:1").unwrap_err();
 }

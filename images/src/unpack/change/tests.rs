@@ -15,10 +15,7 @@ fn member(kind: Kind, path: &str, link: &str) -> Member {
 }
 
 fn place(parent: &str, name: &str) -> Place {
-    Place {
-        parent: parent.into(),
-        name: name.into(),
-    }
+    Place { parent: parent.into(), name: name.into() }
 }
 
 fn file(path: &str) -> Result<Change, Refused> {
@@ -28,14 +25,9 @@ fn file(path: &str) -> Result<Change, Refused> {
 #[test]
 fn names_are_relative_to_the_root_however_they_are_written() {
     for path in ["a/b", "/a/b", "./a/b", "a//b", "a/./b/", "//a/b//"] {
-        let Ok(Change::Put(at, Node::File, metadata)) = file(path) else {
-            panic!("{path}")
-        };
+        let Ok(Change::Put(at, Node::File, metadata)) = file(path) else { panic!("{path}") };
         assert_eq!(at, place("a", "b"));
-        assert_eq!(
-            (metadata.mode, metadata.mtime, metadata.xattrs.len()),
-            (0o640, (3, 4), 1)
-        );
+        assert_eq!((metadata.mode, metadata.mtime, metadata.xattrs.len()), (0o640, (3, 4), 1));
     }
     for path in ["", "/", "./", "."] {
         let root = change(&member(Kind::Directory, path, ""));
@@ -50,10 +42,7 @@ fn whiteouts_are_told_from_files() {
     assert_eq!(file(".wh.b"), Ok(Change::Whiteout(place("", "b"))));
     assert_eq!(file("a/.wh..wh..opq"), Ok(Change::Opaque(b"a".to_vec())));
     assert_eq!(file(".wh..wh..opq"), Ok(Change::Opaque(Vec::new())));
-    assert_eq!(
-        file(".wh..hidden"),
-        Ok(Change::Whiteout(place("", ".hidden")))
-    );
+    assert_eq!(file(".wh..hidden"), Ok(Change::Whiteout(place("", ".hidden"))));
     for aufs in [".wh..wh.plnk/1.2", ".wh..wh.aufs", "a/.wh..wh.orph/x"] {
         assert_eq!(file(aufs), Ok(Change::Ignore), "{aufs}");
     }
@@ -79,10 +68,7 @@ fn members_that_mean_harm_are_refused() {
         &long,
         &name,
     ] {
-        assert!(
-            file(path).is_err_and(|refused| !refused.to_string().is_empty()),
-            "{path:?}"
-        );
+        assert!(file(path).is_err_and(|refused| !refused.to_string().is_empty()), "{path:?}");
     }
     for target in ["", "/", ".", "../a", "a/../b", "a\0"] {
         change(&member(Kind::HardLink, "l", target)).unwrap_err();

@@ -68,6 +68,7 @@ struct RawConfig {
     goal_dir: PathBuf,
     state_dir: PathBuf,
     data_dir: Option<PathBuf>,
+    images_dir: Option<PathBuf>,
     run_dir: PathBuf,
     log_dir: PathBuf,
     cgroup: String,
@@ -86,6 +87,7 @@ impl Default for RawConfig {
             goal_dir: "/etc/berth/goal.d".into(),
             state_dir: "/var/lib/berth".into(),
             data_dir: None,
+            images_dir: None,
             run_dir: "/run/berth".into(),
             log_dir: "/var/log/berth".into(),
             cgroup: "berth".into(),
@@ -106,10 +108,12 @@ pub struct Config {
     pub host: HostName,
     /// Goal files.
     pub goal_dir: PathBuf,
-    /// What outlives a reboot: images, templates, goals in force, journal.
+    /// What outlives a reboot: images, goals in force, journal.
     pub state_dir: PathBuf,
     /// Data directories.
     pub data_dir: PathBuf,
+    /// The image store.
+    pub images_dir: PathBuf,
     /// What a reboot ends: containers' records, sockets, the status document.
     pub run_dir: PathBuf,
     /// Containers' logs.
@@ -144,7 +148,9 @@ impl Config {
             {
                 String::new()
             }
-            Err(source) => return Err(ConfigError::Read { path: path.to_owned(), source }),
+            Err(source) => {
+                return Err(ConfigError::Read { path: path.to_owned(), source });
+            }
         };
         let raw = toml::from_str(&text).map_err(|source| ConfigError::Parse {
             path: path.to_owned(),
@@ -186,6 +192,7 @@ impl Config {
             host: raw.host.map_or_else(host_name, Ok)?,
             goal_dir: raw.goal_dir,
             data_dir: raw.data_dir.unwrap_or_else(|| raw.state_dir.join("data")),
+            images_dir: raw.images_dir.unwrap_or_else(|| raw.state_dir.join("images")),
             state_dir: raw.state_dir,
             run_dir: raw.run_dir,
             log_dir: raw.log_dir,
@@ -197,12 +204,6 @@ impl Config {
             interval,
             hosts: raw.hosts,
         })
-    }
-
-    /// The image store.
-    #[must_use]
-    pub fn images_dir(&self) -> PathBuf {
-        self.state_dir.join("images")
     }
 
     /// Initialised data directories to copy from, on the file system of the data.

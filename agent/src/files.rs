@@ -84,7 +84,9 @@ pub fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, FileErro
     let text = match fs::read(path) {
         Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(source) => return Err(FileError::Read { path: path.to_owned(), source }),
+        Err(source) => {
+            return Err(FileError::Read { path: path.to_owned(), source });
+        }
     };
     let value = serde_json::from_slice(&text);
     value.map(Some).map_err(|source| FileError::Parse { path: path.to_owned(), source })

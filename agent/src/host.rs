@@ -34,7 +34,7 @@ impl Host {
     /// # Errors
     /// What can't be opened or made.
     pub fn open(config: Config) -> Result<Self, HostError> {
-        let images = Store::open(config.images_dir()).map_err(HostError::Images)?;
+        let images = Store::open(&config.images_dir).map_err(HostError::Images)?;
         let runtime = open_runtime(&config).map_err(HostError::Runtime)?;
         Ok(Self { config, images, runtime })
     }

@@ -50,7 +50,8 @@ impl Remembered {
         self.failures = if apart { 1 } else { self.failures.saturating_add(1) };
         self.last_failure = Some(now);
         let wait = wait_after(self.failures, jitter);
-        self.retry_at = SignedDuration::try_from(wait).ok().and_then(|wait| now.checked_add(wait).ok());
+        self.retry_at =
+            SignedDuration::try_from(wait).ok().and_then(|wait| now.checked_add(wait).ok());
     }
 
     /// A server ended by itself. The first time in a row it is started again at once.

@@ -123,8 +123,10 @@ async fn converge(
 fn start_log(format: LogFormat) {
     let filter = tracing_subscriber::EnvFilter::try_from_env("BERTH_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
-    let builder =
-        tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_target(false);
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        .with_target(false);
     // A second subscriber, as in tests, is no reason to fail.
     let _ = match format {
         LogFormat::Text => {
@@ -136,13 +138,8 @@ fn start_log(format: LogFormat) {
 }
 
 fn make_directories(config: &Config) -> Result<(), AgentError> {
-    let dirs = [
-        &config.goal_dir,
-        &config.state_dir,
-        &config.data_dir,
-        &config.run_dir,
-        &config.log_dir,
-    ];
+    let dirs =
+        [&config.goal_dir, &config.state_dir, &config.data_dir, &config.run_dir, &config.log_dir];
     for dir in dirs {
         std::fs::DirBuilder::new()
             .recursive(true)
@@ -156,12 +153,8 @@ fn make_directories(config: &Config) -> Result<(), AgentError> {
 fn lock(config: &Config) -> Result<Flock<File>, AgentError> {
     let path = config.agent_lock();
     let wrong = |source| AgentError::Lock { path: path.clone(), source };
-    let file = File::options()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(&path)
-        .map_err(wrong)?;
+    let file =
+        File::options().create(true).truncate(false).write(true).open(&path).map_err(wrong)?;
     Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| match errno {
         nix::errno::Errno::EWOULDBLOCK => AgentError::Locked { path: path.clone() },
         errno => AgentError::Lock { path: path.clone(), source: errno.into() },

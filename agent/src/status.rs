@@ -12,9 +12,8 @@ use berth_model::{
     EntryKey,
     goal::{Goal, Goals, Standing},
     status::{
-        AgentState, AgentStatus, ContainerStatus, Doing, GoalStanding, GoalSummary,
-        InstanceStatus, Phase, RecentStep, ReplicationStatus, Retry, STATUS_VERSION,
-        StatusDocument, Usage,
+        AgentState, AgentStatus, ContainerStatus, Doing, GoalStanding, GoalSummary, InstanceStatus,
+        Phase, RecentStep, ReplicationStatus, Retry, STATUS_VERSION, StatusDocument, Usage,
     },
 };
 use jiff::Timestamp;
@@ -90,6 +89,7 @@ pub fn document(inputs: &Inputs<'_>) -> StatusDocument {
         agent: inputs.agent.clone(),
         refusals: inputs.goals.refusals.clone(),
         instances: instances.collect(),
+        strays: inputs.observation.strays.iter().map(|stray| stray.id.clone()).collect(),
         recent: inputs.recent.clone(),
     }
 }
@@ -108,8 +108,7 @@ fn instance(
     let server = seen.server.present().map(|server| &server.snapshot);
     let container = seen.container.present();
     let since = remembered.state.map_or(inputs.now, |(_, since)| since);
-    let waited_for =
-        decision.waiting.clone().map(|what| Doing { step: what, since });
+    let waited_for = decision.waiting.clone().map(|what| Doing { step: what, since });
     let phase = match (&doing, decision.phase(waits)) {
         (Some(_), Phase::Converged) => Phase::Converging,
         (_, phase) => phase,
@@ -123,10 +122,10 @@ fn instance(
         doing: doing.or(waited_for),
         blocked: decision.blocked.clone(),
         last_step: remembered.last_step.clone(),
-        retry: remembered.retry_at.filter(|_| waits).map(|at| Retry {
-            failures: remembered.failures,
-            at,
-        }),
+        retry: remembered
+            .retry_at
+            .filter(|_| waits)
+            .map(|at| Retry { failures: remembered.failures, at }),
         crashes: remembered.crashes,
         last_exit: remembered.last_exit.clone(),
         address: Some(format!("{}:{}", inputs.config.bind_address, goal.placed.entry.port)),

@@ -63,15 +63,9 @@ fn a_clone_ends_with_status_16_and_the_next_start_has_the_data() {
         "CREATE DATABASE d; CREATE TABLE d.t (id INT PRIMARY KEY); INSERT INTO d.t VALUES (7)",
     );
     let mut seed = Mysqld::seed();
-    let outcome = seed
-        .connect()
-        .clone_from(&donor(&master, &passwords), soon())
-        .unwrap();
+    let outcome = seed.connect().clone_from(&donor(&master, &passwords), soon()).unwrap();
     assert!(
-        matches!(
-            outcome,
-            CloneOutcome::Restarting | CloneOutcome::ConnectionLost
-        ),
+        matches!(outcome, CloneOutcome::Restarting | CloneOutcome::ConnectionLost),
         "{outcome:?}"
     );
     assert_eq!(seed.wait().code(), Some(EXIT_RESTART));
@@ -84,10 +78,7 @@ fn a_clone_ends_with_status_16_and_the_next_start_has_the_data() {
     assert_eq!((clone.error_no, clone.session), (0, None));
     assert_eq!(clone.source, format!("127.0.0.1:{}", master.port));
     assert!(clone.bytes_done() > 0 && clone.bytes_done() >= clone.bytes_estimate());
-    assert_eq!(
-        clone.gtid_executed.to_string(),
-        master.judge("SELECT @@gtid_executed")
-    );
+    assert_eq!(clone.gtid_executed.to_string(), master.judge("SELECT @@gtid_executed"));
     assert_eq!(snapshot.gtid_executed, clone.gtid_executed);
     assert_ne!(snapshot.server_uuid, master.judge("SELECT @@server_uuid"));
     assert!(snapshot.super_read_only);
@@ -105,10 +96,7 @@ fn what_is_refused_leaves_the_recipient_as_it_was() {
     let mut server = seed.connect();
     let good = donor(&master, &passwords);
 
-    let literal = Donor {
-        host: "::1".to_owned(),
-        ..good.clone()
-    };
+    let literal = Donor { host: "::1".to_owned(), ..good.clone() };
     let outcome = server.clone_from(&literal, soon()).unwrap();
     assert!(
         matches!(&outcome, CloneOutcome::Refused(cause) if cause.errno() == Some(3869)),
@@ -116,30 +104,16 @@ fn what_is_refused_leaves_the_recipient_as_it_was() {
     );
 
     let other = Secret::new("another-password".to_owned());
-    let outcome = server
-        .clone_from(
-            &Donor {
-                password: other,
-                ..good.clone()
-            },
-            soon(),
-        )
-        .unwrap();
+    let outcome = server.clone_from(&Donor { password: other, ..good.clone() }, soon()).unwrap();
     assert!(
         matches!(&outcome, CloneOutcome::Failed(cause) if cause.errno() == Some(3862)),
         "{outcome:?}"
     );
     assert!(!format!("{outcome:?}").contains("another-password"));
 
-    let nobody = Donor {
-        port: common::free_port(),
-        ..good
-    };
+    let nobody = Donor { port: common::free_port(), ..good };
     let outcome = server.clone_from(&nobody, soon()).unwrap();
-    assert!(
-        matches!(&outcome, CloneOutcome::Failed(cause) if cause.is_retryable()),
-        "{outcome:?}"
-    );
+    assert!(matches!(&outcome, CloneOutcome::Failed(cause) if cause.is_retryable()), "{outcome:?}");
     assert_eq!(seed.judge("SHOW DATABASES LIKE 'mine'"), "mine");
     server.abort_clone(soon()).unwrap();
 }
@@ -161,13 +135,7 @@ fn a_clone_goes_on_without_its_client_and_can_be_stopped() {
     // The recipient lives, and takes the next clone.
     seed.judge("SET GLOBAL clone_max_data_bandwidth = 0");
     let done = server.clone_from(&from, soon()).unwrap();
-    assert!(
-        matches!(
-            done,
-            CloneOutcome::Restarting | CloneOutcome::ConnectionLost
-        ),
-        "{done:?}"
-    );
+    assert!(matches!(done, CloneOutcome::Restarting | CloneOutcome::ConnectionLost), "{done:?}");
 }
 
 #[test]
@@ -184,10 +152,7 @@ fn a_dead_donor_leaves_a_clone_that_can_be_stopped() {
     });
     assert_eq!(ended.state, CloneState::Failed);
     assert_ne!(ended.error_no, 0);
-    assert_eq!(
-        ended.stages[0].state, "Completed",
-        "the old data were dropped first"
-    );
+    assert_eq!(ended.stages[0].state, "Completed", "the old data were dropped first");
 }
 
 #[test]

@@ -19,26 +19,16 @@ fn root_logs_in_by_the_socket_alone() {
         server.version().to_string()
     );
     assert!(server.version() >= Version::OLDEST);
-    assert_eq!(
-        mysqld.judge("SELECT plugin FROM mysql.user WHERE user = 'root'"),
-        "auth_socket"
-    );
+    assert_eq!(mysqld.judge("SELECT plugin FROM mysql.user WHERE user = 'root'"), "auth_socket");
 }
 
 #[test]
 fn a_socket_path_of_any_length_works() {
     let mysqld = Mysqld::serve();
-    let deep = mysqld
-        .dir
-        .path()
-        .join("d".repeat(120))
-        .join("e".repeat(120));
+    let deep = mysqld.dir.path().join("d".repeat(120)).join("e".repeat(120));
     fs::create_dir_all(&deep).unwrap();
     fs::hard_link(mysqld.socket(), deep.join("s.sock")).unwrap();
-    Server::connect(&deep.join("s.sock"), soon())
-        .unwrap()
-        .snapshot(soon())
-        .unwrap();
+    Server::connect(&deep.join("s.sock"), soon()).unwrap().snapshot(soon()).unwrap();
 }
 
 #[test]
@@ -46,15 +36,8 @@ fn a_missing_socket_is_said_by_its_path() {
     let dir = tempfile::tempdir().unwrap();
     let socket = dir.path().join("none.sock");
     let error = Server::connect(&socket, soon()).unwrap_err();
-    assert!(
-        error.to_string().contains(socket.to_str().unwrap()),
-        "{error}"
-    );
-    assert!(
-        !error.cause().to_string().contains("/proc/self"),
-        "{}",
-        error.cause()
-    );
+    assert!(error.to_string().contains(socket.to_str().unwrap()), "{error}");
+    assert!(!error.cause().to_string().contains("/proc/self"), "{}", error.cause());
     assert!(error.is_retryable());
 }
 
@@ -67,16 +50,8 @@ fn a_stopped_server_costs_no_more_than_the_deadline() {
     assert!(server.snapshot(short()).unwrap_err().is_timeout());
     // The session is over, and says so at once.
     let again = server.snapshot(soon()).unwrap_err();
-    assert!(
-        matches!(again.cause(), Cause::Connection { .. }),
-        "{:?}",
-        again.cause()
-    );
-    assert!(
-        Server::connect(&mysqld.socket(), short())
-            .unwrap_err()
-            .is_timeout()
-    );
+    assert!(matches!(again.cause(), Cause::Connection { .. }), "{:?}", again.cause());
+    assert!(Server::connect(&mysqld.socket(), short()).unwrap_err().is_timeout());
     mysqld.signal(Signal::SIGCONT);
     mysqld.connect().snapshot(soon()).unwrap();
 }
@@ -129,12 +104,7 @@ fn a_statement_whose_time_is_up_is_killed_on_the_server() {
     let never = "11111111-1111-1111-1111-111111111111:1".parse().unwrap();
     let day = Duration::from_secs(86_400);
     let deadline = Deadline::after(Duration::from_millis(300));
-    assert!(
-        server
-            .wait_for_gtids(&never, day, deadline)
-            .unwrap_err()
-            .is_timeout()
-    );
+    assert!(server.wait_for_gtids(&never, day, deadline).unwrap_err().is_timeout());
     common::wait_for("the statement to end", || {
         let count = mysqld.judge(
             "SELECT COUNT(*) FROM performance_schema.processlist WHERE info LIKE 'SELECT WAIT_FOR%'",

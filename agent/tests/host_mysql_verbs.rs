@@ -15,16 +15,14 @@ use common::{Beside, Mysqld, master, passwords, soon, wait_for};
 const UNKNOWN: &str = "11111111-1111-1111-1111-111111111111:1";
 
 #[test]
-fn a_server_boots_read_only_and_its_snapshot_says_what_the_judge_says() {
+fn a_server_boots_read_only_and_offline_as_its_snapshot_and_the_judge_say() {
     let mysqld = Mysqld::serve();
     let snapshot = mysqld.connect().snapshot(soon()).unwrap();
-    assert!(snapshot.read_only && snapshot.super_read_only && !snapshot.offline_mode);
+    assert!(snapshot.read_only && snapshot.super_read_only && snapshot.offline_mode);
+    assert_eq!(mysqld.judge("SELECT @@read_only, @@super_read_only, @@offline_mode"), "1\t1\t1");
     assert_eq!(snapshot.port, mysqld.port);
     assert_eq!(snapshot.server_uuid, mysqld.judge("SELECT @@server_uuid"));
-    assert_eq!(
-        snapshot.server_id.to_string(),
-        mysqld.judge("SELECT @@server_id")
-    );
+    assert_eq!(snapshot.server_id.to_string(), mysqld.judge("SELECT @@server_id"));
     assert!(snapshot.gtid_executed.is_empty() && snapshot.gtid_purged.is_empty());
     assert!(snapshot.plugins.auth_socket && snapshot.plugins.clone);
     assert!(snapshot.plugins.semi_sync_source && snapshot.plugins.semi_sync_replica);
@@ -38,26 +36,16 @@ fn variables_and_positions_follow_what_is_done() {
     let mysqld = Mysqld::writable();
     let mut server = mysqld.connect();
     server.set_global("sync_binlog", "0", soon()).unwrap();
-    server
-        .set_global("innodb_flush_log_at_trx_commit", "2", soon())
-        .unwrap();
-    server
-        .set_semi_sync(SemiSyncRole::Source, true, soon())
-        .unwrap();
+    server.set_global("innodb_flush_log_at_trx_commit", "2", soon()).unwrap();
+    server.set_semi_sync(SemiSyncRole::Source, true, soon()).unwrap();
     mysqld.judge("CREATE DATABASE d; CREATE DATABASE e; FLUSH BINARY LOGS");
     let snapshot = server.snapshot(soon()).unwrap();
     assert!(!snapshot.read_only && !snapshot.super_read_only);
-    assert_eq!(
-        mysqld.judge("SELECT @@sync_binlog, @@innodb_flush_log_at_trx_commit"),
-        "0\t2"
-    );
+    assert_eq!(mysqld.judge("SELECT @@sync_binlog, @@innodb_flush_log_at_trx_commit"), "0\t2");
     assert_eq!(snapshot.held.sync_binlog, 0);
     assert_eq!(snapshot.held.innodb_flush_log_at_trx_commit, 2);
     assert_eq!(snapshot.held.semi_sync.source_enabled, Some(true));
-    assert_eq!(
-        snapshot.gtid_executed.to_string(),
-        mysqld.judge("SELECT @@gtid_executed")
-    );
+    assert_eq!(snapshot.gtid_executed.to_string(), mysqld.judge("SELECT @@gtid_executed"));
     assert_eq!(snapshot.gtid_executed.count(), 2);
     assert!(server.set_global("read_only", "ON", soon()).is_err());
 }
@@ -68,42 +56,22 @@ fn read_only_waits_for_writers_no_longer_than_it_was_told() {
     mysqld.judge("CREATE TABLE mysql.bt (id INT PRIMARY KEY)");
     let _writer = Beside::run(&mysqld, "INSERT INTO mysql.bt SELECT SLEEP(600)");
     let mut server = mysqld.connect();
-    let writer = wait_for("the writer", || {
-        server.writers(soon()).unwrap().first().cloned()
-    });
-    assert_eq!(
-        (writer.user.as_str(), writer.host.as_str()),
-        ("root", "localhost")
-    );
+    let writer = wait_for("the writer", || server.writers(soon()).unwrap().first().cloned());
+    assert_eq!((writer.user.as_str(), writer.host.as_str()), ("root", "localhost"));
 
     let lock_wait = Duration::from_secs(1);
-    let error = server
-        .set_super_read_only(true, lock_wait, soon())
-        .unwrap_err();
+    let error = server.set_super_read_only(true, lock_wait, soon()).unwrap_err();
     assert_eq!(error.errno(), Some(1205), "{:?}", error.cause());
     assert!(error.is_retryable());
-    assert_eq!(
-        mysqld.judge("SELECT @@read_only, @@super_read_only"),
-        "0\t0"
-    );
+    assert_eq!(mysqld.judge("SELECT @@read_only, @@super_read_only"), "0\t0");
 
     server.kill(writer.id, soon()).unwrap();
     server.kill(writer.id, soon()).unwrap();
-    server
-        .set_super_read_only(true, Duration::from_secs(30), soon())
-        .unwrap();
+    server.set_super_read_only(true, Duration::from_secs(30), soon()).unwrap();
     server.set_super_read_only(true, lock_wait, soon()).unwrap();
-    assert_eq!(
-        mysqld.judge("SELECT @@read_only, @@super_read_only"),
-        "1\t1"
-    );
-    server
-        .set_super_read_only(false, lock_wait, soon())
-        .unwrap();
-    assert_eq!(
-        mysqld.judge("SELECT @@read_only, @@super_read_only"),
-        "1\t0"
-    );
+    assert_eq!(mysqld.judge("SELECT @@read_only, @@super_read_only"), "1\t1");
+    server.set_super_read_only(false, lock_wait, soon()).unwrap();
+    assert_eq!(mysqld.judge("SELECT @@read_only, @@super_read_only"), "1\t0");
 }
 
 #[test]
@@ -113,20 +81,12 @@ fn waiting_for_transactions_ends_in_time_and_never_waits_for_ever() {
     let mut server = mysqld.connect();
     let executed = server.snapshot(soon()).unwrap().gtid_executed;
     let brief = Duration::from_millis(200);
-    assert_eq!(
-        server.wait_for_gtids(&executed, brief, soon()).unwrap(),
-        GtidWait::Applied
-    );
+    assert_eq!(server.wait_for_gtids(&executed, brief, soon()).unwrap(), GtidWait::Applied);
     let more = executed.union(&UNKNOWN.parse().unwrap());
     let begun = Instant::now();
-    assert_eq!(
-        server.wait_for_gtids(&more, brief, soon()).unwrap(),
-        GtidWait::TimedOut
-    );
+    assert_eq!(server.wait_for_gtids(&more, brief, soon()).unwrap(), GtidWait::TimedOut);
     assert!(begun.elapsed() >= brief);
-    let error = server
-        .wait_for_gtids(&more, Duration::ZERO, soon())
-        .unwrap_err();
+    let error = server.wait_for_gtids(&more, Duration::ZERO, soon()).unwrap_err();
     assert!(!error.is_retryable() && error.cause().to_string().contains("for ever"));
 }
 
@@ -140,11 +100,7 @@ fn accounts_are_written_once_and_repaired_when_wrong() {
 
     server.set_writable(soon()).unwrap();
     let all = |server: &mut Server| -> Vec<AccountChange> {
-        server
-            .ensure_accounts(&passwords, soon())
-            .unwrap()
-            .into_values()
-            .collect()
+        server.ensure_accounts(&passwords, soon()).unwrap().into_values().collect()
     };
     assert_eq!(all(&mut server), [AccountChange::Created; 3]);
     let after = mysqld.judge("SELECT @@gtid_executed");
@@ -158,18 +114,11 @@ fn accounts_are_written_once_and_repaired_when_wrong() {
     mysqld.judge("ALTER USER berth_check REQUIRE NONE ACCOUNT LOCK");
     assert_eq!(
         all(&mut server),
-        [
-            AccountChange::Unchanged,
-            AccountChange::Repaired,
-            AccountChange::Repaired
-        ]
+        [AccountChange::Unchanged, AccountChange::Repaired, AccountChange::Repaired]
     );
     assert_eq!(all(&mut server), [AccountChange::Unchanged; 3]);
     assert_eq!(
-        mysqld
-            .judge("SHOW GRANTS FOR berth_clone")
-            .lines()
-            .collect::<Vec<_>>(),
+        mysqld.judge("SHOW GRANTS FOR berth_clone").lines().collect::<Vec<_>>(),
         [
             "GRANT USAGE ON *.* TO `berth_clone`@`%`",
             "GRANT BACKUP_ADMIN ON *.* TO `berth_clone`@`%`"
@@ -184,26 +133,24 @@ fn the_check_account_reads_a_peer_over_tls_and_nothing_without_its_password() {
     let user = Purpose::Check.user();
     let login =
         |password: &Secret| Server::connect_tcp("127.0.0.1", mysqld.port, user, password, soon());
-    let view = login(&passwords[&Purpose::Check])
-        .unwrap()
-        .source_view(soon())
-        .unwrap();
+    let view = login(&passwords[&Purpose::Check]).unwrap().source_view(soon()).unwrap();
     assert_eq!(view.server_uuid, mysqld.judge("SELECT @@server_uuid"));
-    assert_eq!(
-        view.gtid_executed.to_string(),
-        mysqld.judge("SELECT @@gtid_executed")
-    );
+    assert_eq!(view.gtid_executed.to_string(), mysqld.judge("SELECT @@gtid_executed"));
     assert!(!view.read_only && !view.super_read_only && !view.is_replica);
+
+    mysqld.connect().set_offline_mode(true, soon()).unwrap();
+    assert_eq!(login(&passwords[&Purpose::Check]).unwrap_err().errno(), Some(3032));
+    mysqld.connect().set_offline_mode(false, soon()).unwrap();
 
     let wrong = login(&passwords[&Purpose::Clone]).unwrap_err();
     assert_eq!(wrong.errno(), Some(1045));
     assert!(!wrong.is_retryable());
     let shown = format!("{wrong} {wrong:?} {}", wrong.cause());
     assert!(!shown.contains(passwords[&Purpose::Clone].expose()));
-    // REQUIRE SSL: the same password over the unix socket is not enough.
+    // REQUIRE SSL: the same password without TLS is not enough.
     let mut plain = std::process::Command::new("mariadb");
     plain
-        .args(["--no-defaults", "-u", user, "-e", "SELECT 1", "-S"])
+        .args(["--no-defaults", "--skip-ssl", "-u", user, "-e", "SELECT 1", "-S"])
         .arg(mysqld.socket());
     plain.env("MYSQL_PWD", passwords[&Purpose::Check].expose());
     assert!(!plain.output().unwrap().status.success());

@@ -47,23 +47,15 @@ pub enum NameError {
 fn check(what: &'static str, text: &str) -> Result<(), NameError> {
     let first = text.chars().next().ok_or(NameError::Empty { what })?;
     if text.len() > NAME_BYTES_MAX {
-        return Err(NameError::TooLong {
-            what,
-            bytes: text.len(),
-        });
+        return Err(NameError::TooLong { what, bytes: text.len() });
     }
     let stranger = if first.is_ascii_alphanumeric() {
-        text.chars()
-            .find(|c| !(c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-')))
+        text.chars().find(|c| !(c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-')))
     } else {
         Some(first)
     };
     match stranger {
-        Some(found) => Err(NameError::Character {
-            what,
-            text: text.to_owned(),
-            found,
-        }),
+        Some(found) => Err(NameError::Character { what, text: text.to_owned(), found }),
         None => Ok(()),
     }
 }
@@ -136,10 +128,7 @@ impl EntryKey {
     /// What follows `<host>-`, or `None` if the entry belongs to another host.
     #[must_use]
     pub fn app_id_on(&self, host: &HostName) -> Option<&str> {
-        self.0
-            .strip_prefix(host.as_str())?
-            .strip_prefix('-')
-            .filter(|rest| !rest.is_empty())
+        self.0.strip_prefix(host.as_str())?.strip_prefix('-').filter(|rest| !rest.is_empty())
     }
 }
 

@@ -34,12 +34,8 @@ const BYTE_UNITS: &[(&str, u64)] = &[
     ("GB", 1_000_000_000),
     ("TB", 1_000_000_000_000),
 ];
-const BIT_UNITS: &[(&str, u64)] = &[
-    ("bit", 1),
-    ("kbit", 1_000),
-    ("Mbit", 1_000_000),
-    ("Gbit", 1_000_000_000),
-];
+const BIT_UNITS: &[(&str, u64)] =
+    &[("bit", 1), ("kbit", 1_000), ("Mbit", 1_000_000), ("Gbit", 1_000_000_000)];
 
 /// A number (a decimal fraction is allowed) and a unit, as a whole number of the base unit.
 fn quantity(text: &str, units: &[(&str, u64)]) -> Option<u64> {
@@ -57,23 +53,13 @@ fn quantity(text: &str, units: &[(&str, u64)]) -> Option<u64> {
 }
 
 fn wrong(text: &str, expected: &'static str) -> SizeError {
-    SizeError {
-        found: format!("{text:?}"),
-        expected,
-    }
+    SizeError { found: format!("{text:?}"), expected }
 }
 
 fn write_bytes(f: &mut fmt::Formatter<'_>, bytes: u64) -> fmt::Result {
-    const BINARY: [(&str, u64); 4] = [
-        ("TiB", 1 << 40),
-        ("GiB", 1 << 30),
-        ("MiB", 1 << 20),
-        ("KiB", 1 << 10),
-    ];
-    match BINARY
-        .iter()
-        .find(|(_, factor)| bytes >= *factor && bytes.is_multiple_of(*factor))
-    {
+    const BINARY: [(&str, u64); 4] =
+        [("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
+    match BINARY.iter().find(|(_, factor)| bytes >= *factor && bytes.is_multiple_of(*factor)) {
         Some((unit, factor)) => write!(f, "{}{unit}", bytes / factor),
         None => write!(f, "{bytes}B"),
     }
@@ -96,10 +82,7 @@ where
         }
         fn visit_u64<E: de::Error>(self, number: u64) -> Result<T, E> {
             let found = format!("the bare number {number}");
-            Err(E::custom(SizeError {
-                found,
-                expected: self.0,
-            }))
+            Err(E::custom(SizeError { found, expected: self.0 }))
         }
     }
     deserializer.deserialize_any(Text(expected, std::marker::PhantomData))
@@ -156,9 +139,7 @@ quantity!(
 impl FromStr for ByteSize {
     type Err = SizeError;
     fn from_str(text: &str) -> Result<Self, SizeError> {
-        quantity(text, BYTE_UNITS)
-            .map(Self)
-            .ok_or_else(|| wrong(text, BYTES))
+        quantity(text, BYTE_UNITS).map(Self).ok_or_else(|| wrong(text, BYTES))
     }
 }
 
@@ -172,9 +153,7 @@ impl FromStr for ByteRate {
     type Err = SizeError;
     fn from_str(text: &str) -> Result<Self, SizeError> {
         let amount = text.strip_suffix("/s").unwrap_or(text);
-        quantity(amount, BYTE_UNITS)
-            .map(Self)
-            .ok_or_else(|| wrong(text, BYTE_RATE))
+        quantity(amount, BYTE_UNITS).map(Self).ok_or_else(|| wrong(text, BYTE_RATE))
     }
 }
 
@@ -189,9 +168,7 @@ impl FromStr for BitRate {
     type Err = SizeError;
     fn from_str(text: &str) -> Result<Self, SizeError> {
         let amount = text.strip_suffix("/s").unwrap_or(text);
-        quantity(amount, BIT_UNITS)
-            .map(Self)
-            .ok_or_else(|| wrong(text, BIT_RATE))
+        quantity(amount, BIT_UNITS).map(Self).ok_or_else(|| wrong(text, BIT_RATE))
     }
 }
 
@@ -233,10 +210,7 @@ impl HostShare {
     pub fn of(self, host_bytes: u64) -> u64 {
         match self {
             Self::All => host_bytes,
-            Self::Fraction {
-                numerator,
-                denominator,
-            } => {
+            Self::Fraction { numerator, denominator } => {
                 let share =
                     u128::from(host_bytes) * u128::from(numerator) / u128::from(denominator);
                 u64::try_from(share).unwrap_or(host_bytes)
@@ -256,10 +230,7 @@ impl FromStr for HostShare {
             let part = |digits: &str| digits.parse::<u32>().ok().filter(|number| *number > 0);
             return match (part(above), part(below)) {
                 (Some(numerator), Some(denominator)) if numerator <= denominator => {
-                    Ok(Self::Fraction {
-                        numerator,
-                        denominator,
-                    })
+                    Ok(Self::Fraction { numerator, denominator })
                 }
                 _ => Err(wrong(text, SHARE)),
             };
@@ -274,10 +245,7 @@ impl fmt::Display for HostShare {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::All => f.write_str("all"),
-            Self::Fraction {
-                numerator,
-                denominator,
-            } => write!(f, "{numerator}/{denominator}"),
+            Self::Fraction { numerator, denominator } => write!(f, "{numerator}/{denominator}"),
             Self::Bytes(size) => size.fmt(f),
         }
     }

@@ -32,6 +32,8 @@ pub struct StatusDocument {
     pub refusals: Vec<Refusal>,
     /// Every instance by its entry's key.
     pub instances: BTreeMap<EntryKey, InstanceStatus>,
+    /// Containers that no goal speaks of. They are left alone.
+    pub strays: Vec<String>,
     /// The steps that were completed last, oldest first; at most [`RECENT_MAX`].
     pub recent: Vec<RecentStep>,
 }

@@ -7,13 +7,17 @@ use std::{
     time::Duration,
 };
 
-use berth_runtime::{ContainerId, ContainerSpec, ExitStatus, Limits, RuntimeError, State};
+use berth_runtime::{
+    ContainerId, ContainerSpec, ExitStatus, Limits, RuntimeError, State,
+    logs::{self, Policy},
+};
 
 use super::StepError;
 use crate::{
     data::{self, directory, directory::DirectoryError},
     files,
     host::Host,
+    plan::LOG_BYTES_MAX,
 };
 
 /// Time for a container to be made and started: 12 ms when all is well.
@@ -24,6 +28,8 @@ const REMOVE_WAIT: Duration = Duration::from_secs(20);
 const KILL_WAIT: Duration = Duration::from_secs(30);
 /// Time to initialise a data directory: 3 s on an ordinary machine, a minute on a slow one.
 const INITIALISE_WAIT: Duration = Duration::from_secs(300);
+/// Rotated logs that are kept.
+const LOGS_KEPT: u32 = 4;
 /// How much of a log goes into an error.
 const LOG_BYTES: usize = 1500;
 
@@ -60,6 +66,11 @@ pub(super) fn remove(host: &Host, id: &ContainerId) -> Result<(), StepError> {
 pub(super) fn set_limits(host: &Host, id: &ContainerId, limits: &Limits) -> Result<(), StepError> {
     // What could not be applied is in the record, and from there in the status.
     host.runtime.set_limits(id, limits).map(drop).map_err(failed("limit"))
+}
+
+pub(super) fn rotate_log(path: &Path) -> Result<(), StepError> {
+    let policy = Policy { max_bytes: LOG_BYTES_MAX, keep: LOGS_KEPT };
+    logs::rotate(path, policy).map(drop).map_err(failed("rotate the log of"))
 }
 
 /// Makes a directory that the container's user may write to.

@@ -13,8 +13,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use jiff::Timestamp;
 use berth_model::status::Doing;
+use jiff::Timestamp;
 
 use crate::{data::directory, files, host::Host, mysql, plan::Step};
 
@@ -154,14 +154,13 @@ fn run(host: &Host, step: &Step) -> Result<(), StepError> {
             Ok(directory::create(template, instance_dir, marker)?)
         }
         Step::Mark { instance_dir, marker } => Ok(directory::mark(instance_dir, marker)?),
-        Step::MoveAside { instance_dir, aside } => {
-            Ok(directory::move_aside(instance_dir, aside)?)
-        }
+        Step::MoveAside { instance_dir, aside } => Ok(directory::move_aside(instance_dir, aside)?),
         Step::StartContainer { spec, dirs } => container::start(host, spec, dirs),
         Step::StopContainer { id, grace } => container::stop(host, id, *grace),
         Step::RemoveContainer { id } => container::remove(host, id),
         Step::RecordCrash { .. } => Ok(()),
         Step::SetLimits { id, limits } => container::set_limits(host, id, limits),
+        Step::RotateLog { path } => container::rotate_log(path),
         Step::Sql { socket_dir, verb } => sql::run(host, socket_dir, verb),
     }
 }

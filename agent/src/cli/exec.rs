@@ -45,7 +45,11 @@ fn streams(interactive: bool) -> io::Result<[OwnedFd; 3]> {
     } else {
         File::open("/dev/null")?.into()
     };
-    Ok([input, io::stdout().as_fd().try_clone_to_owned()?, io::stderr().as_fd().try_clone_to_owned()?])
+    Ok([
+        input,
+        io::stdout().as_fd().try_clone_to_owned()?,
+        io::stderr().as_fd().try_clone_to_owned()?,
+    ])
 }
 
 /// The terminal's kind is the caller's; all else is the container's.
@@ -56,7 +60,9 @@ fn environment(tty: bool) -> BTreeMap<String, String> {
 
 fn user(text: Option<&str>) -> Result<User, Failure> {
     let wrong = || format!("found the user {text:?}, expected uid or uid:gid in numbers");
-    let Some(given) = text else { return Ok(User::default()) };
+    let Some(given) = text else {
+        return Ok(User::default());
+    };
     let (uid, gid) = given.split_once(':').unwrap_or((given, given));
     Ok(User {
         uid: uid.parse().map_err(|_| wrong())?,

@@ -1,10 +1,6 @@
 //! `berth image …`: the image store.
 
-use std::{
-    collections::BTreeSet,
-    path::Path,
-    process::ExitCode,
-};
+use std::{collections::BTreeSet, path::Path, process::ExitCode};
 
 use berth_images::{BuildOptions, Digest, Image, Recipe, Reference, Store, build, builtin_recipes};
 use berth_runtime::State;
@@ -13,7 +9,7 @@ use super::{Failure, args, output, progress::Bar};
 use crate::{config::Config, host, plan::labels};
 
 pub(super) fn run(config: &Config, command: args::Image) -> Result<ExitCode, Failure> {
-    let store = Store::open(config.images_dir())?;
+    let store = Store::open(&config.images_dir)?;
     match command {
         args::Image::Build { recipe, tag } => build_image(&store, &recipe, tag.as_deref())?,
         args::Image::Import { path, tag } => import(&store, &path, &tag)?,
@@ -72,7 +68,8 @@ fn list(store: &Store, json: bool) -> Result<ExitCode, Failure> {
     let listing = store.list()?;
     let unpacked = |image: &Image| store.tree(image).is_ok_and(|tree| tree.is_some());
     if json {
-        let images: Vec<_> = listing.images.iter().map(|image| summary(image, unpacked(image))).collect();
+        let images: Vec<_> =
+            listing.images.iter().map(|image| summary(image, unpacked(image))).collect();
         output::json(&images)?;
     } else {
         let rows = listing.images.iter().map(|image| {
@@ -157,7 +154,9 @@ fn in_use(config: &Config) -> Result<BTreeSet<Digest>, Failure> {
     for (id, container) in runtime.list()? {
         let container = container?;
         if let State::Unknown { reason } = &container.state {
-            return Err(format!("container {id} can't be judged, so nothing is removed: {reason}").into());
+            return Err(
+                format!("container {id} can't be judged, so nothing is removed: {reason}").into()
+            );
         }
         let record = container.record;
         let label = record.as_ref().and_then(|record| record.labels.get(labels::IMAGE));

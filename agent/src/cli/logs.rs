@@ -23,7 +23,9 @@ pub(super) fn run(config: &Config, what: &args::Logs) -> Result<ExitCode, Failur
     loop {
         match log.next_chunk()? {
             Chunk::Data(bytes) => output::print_bytes(&bytes)?,
-            Chunk::Gap => output::warning("the log was rotated meanwhile; lines may be missing here"),
+            Chunk::Gap => {
+                output::warning("the log was rotated meanwhile; lines may be missing here")
+            }
             Chunk::Nothing if what.follow => std::thread::sleep(LOOK),
             Chunk::Nothing => return Ok(ExitCode::SUCCESS),
         }

@@ -31,11 +31,8 @@ pub(super) fn json<T: serde::Serialize>(value: &T) -> io::Result<()> {
 pub(super) fn error(error: &(dyn std::error::Error + 'static)) {
     let chain = crate::files::chain(error);
     let style = Style::new().fg_color(Some(AnsiColor::Red.into())).bold();
-    let head = if colours(&io::stderr()) {
-        format!("{style}error{style:#}")
-    } else {
-        "error".to_owned()
-    };
+    let head =
+        if colours(&io::stderr()) { format!("{style}error{style:#}") } else { "error".to_owned() };
     let mut text = format!("{head}: {}\n", chain.first().map_or("", String::as_str));
     for cause in chain.iter().skip(1) {
         text.push_str(&format!("  because: {cause}\n"));

@@ -152,7 +152,12 @@ fn kernel(facts: &Facts) -> Vec<Line> {
         line(
             facts.seccomp,
             "seccomp filters",
-            Line::new("no seccomp", Verdict::Missing, "containers can't be started", "CONFIG_SECCOMP_FILTER"),
+            Line::new(
+                "no seccomp",
+                Verdict::Missing,
+                "containers can't be started",
+                "CONFIG_SECCOMP_FILTER",
+            ),
         ),
         line(
             facts.memfd_exec,

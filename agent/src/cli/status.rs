@@ -73,6 +73,9 @@ fn overview(document: &StatusDocument, colours: bool) -> String {
             text.push_str(&format!("{key} is blocked: {why}\n"));
         }
     }
+    for stray in &document.strays {
+        text.push_str(&format!("no goal speaks of container {stray}\n"));
+    }
     for refusal in &document.refusals {
         text.push_str(&format!("refused: {refusal}\n"));
     }
@@ -176,16 +179,23 @@ fn details(key: &EntryKey, instance: &InstanceStatus) -> String {
         ("cluster", instance.goal.cluster.to_string()),
         ("image", instance.goal.image.clone()),
         ("state", instance.state.to_string()),
-        ("since", format!("{} ({} ago)", instance.since, output::age(seconds_since(instance.since)))),
+        (
+            "since",
+            format!("{} ({} ago)", instance.since, output::age(seconds_since(instance.since))),
+        ),
         ("phase", instance.phase.to_string()),
     ];
     let mut some = |name, value: Option<String>| lines.extend(value.map(|value| (name, value)));
     some("blocked", instance.blocked.clone());
     some("doing", doing(instance));
-    some("last step", instance.last_step.as_ref().map(|last| {
-        let result = if last.error.is_empty() { "done".to_owned() } else { last.error.join(": ") };
-        format!("{} at {}: {result}", last.step, last.at)
-    }));
+    some(
+        "last step",
+        instance.last_step.as_ref().map(|last| {
+            let result =
+                if last.error.is_empty() { "done".to_owned() } else { last.error.join(": ") };
+            format!("{} at {}: {result}", last.step, last.at)
+        }),
+    );
     some("role", instance.role.map(|role| role.to_string()));
     some("address", instance.address.clone());
     some("server", instance.server_version.clone());
@@ -204,16 +214,29 @@ fn details(key: &EntryKey, instance: &InstanceStatus) -> String {
         some("started", Some(container.started_at.to_string()));
         some("exit", container.exit.clone());
     }
-    some("crashes", (instance.crashes > 0).then(|| {
-        format!("{}, the last by {}", instance.crashes, instance.last_exit.clone().unwrap_or_default())
-    }));
+    some(
+        "crashes",
+        (instance.crashes > 0).then(|| {
+            format!(
+                "{}, the last by {}",
+                instance.crashes,
+                instance.last_exit.clone().unwrap_or_default()
+            )
+        }),
+    );
     let usage = &instance.usage;
     some("memory", usage.memory_bytes.map(|_| memory(instance)));
-    some("cpu time", usage.cpu_usec.map(|usec| format!("{}.{:02}s", usec / 1_000_000, usec / 10_000 % 100)));
+    some(
+        "cpu time",
+        usage.cpu_usec.map(|usec| format!("{}.{:02}s", usec / 1_000_000, usec / 10_000 % 100)),
+    );
     some("cpu limit", usage.cpu_max_cores.map(|cores| format!("{cores} cores")));
-    some("disk", usage.io_read_bytes.zip(usage.io_write_bytes).map(|(read, written)| {
-        format!("{} read, {} written", output::bytes(read), output::bytes(written))
-    }));
+    some(
+        "disk",
+        usage.io_read_bytes.zip(usage.io_write_bytes).map(|(read, written)| {
+            format!("{} read, {} written", output::bytes(read), output::bytes(written))
+        }),
+    );
     some("disk limit", Some(usage.io_max.clone()).filter(|text| !text.is_empty()));
     some("threads", usage.pids.map(|pids| pids.to_string()));
     some("oom kills", usage.oom_kills.filter(|kills| *kills > 0).map(|kills| kills.to_string()));

@@ -10,7 +10,10 @@ use std::{
 };
 
 use super::{DataState, Marker, marker_path, mysql_dir};
-use crate::files::{self, FileError, sync_dir};
+use crate::{
+    files::{self, FileError, sync_dir},
+    mysql::initialise::is_identity_file,
+};
 
 /// Why a move failed.
 #[derive(Debug, thiserror::Error)]
@@ -82,7 +85,8 @@ pub enum DirectoryError {
 }
 
 /// Makes an instance's directory with a copy of the template's data, and `marker` last.
-/// What was there half-made is removed first.
+/// What was there half-made is removed first. Data that the marker calls ready are on the
+/// disk before it says so; others are worth nothing yet.
 ///
 /// # Errors
 /// The step that failed; the marker then says `initialising`, and nothing is served.
@@ -93,7 +97,9 @@ pub fn create(template: &Path, instance_dir: &Path, marker: &Marker) -> Result<(
     mark(instance_dir, &half_made)?;
     let data = mysql_dir(instance_dir);
     copy_tree(template, &data)?;
-    sync_file_system(&data)?;
+    if marker.state == DataState::Ready {
+        sync_file_system(&data)?;
+    }
     mark(instance_dir, marker)
 }
 
@@ -152,9 +158,11 @@ pub fn move_aside(instance_dir: &Path, aside: &Path) -> Result<(), DirectoryErro
     make_dir(parent)?;
     match fs::rename(instance_dir, aside) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(source) => {
-            Err(DirectoryError::Move { from: instance_dir.to_owned(), to: aside.to_owned(), source })
-        }
+        Err(source) => Err(DirectoryError::Move {
+            from: instance_dir.to_owned(),
+            to: aside.to_owned(),
+            source,
+        }),
         Ok(()) => sync_dir(parent)
             .map_err(|source| DirectoryError::Sync { path: parent.to_owned(), source }),
     }
@@ -174,12 +182,6 @@ pub fn make_dir(path: &Path) -> Result<(), DirectoryError> {
     fs::set_permissions(path, fs::Permissions::from_mode(0o711)).map_err(wrong)
 }
 
-/// Files that make a server itself, and so must not be copied: its UUID (`auto.cnf`) and
-/// its keys, which mysqld makes anew when they are missing.
-fn is_identity(name: &str) -> bool {
-    name == "auto.cnf" || name.ends_with(".pem")
-}
-
 fn copy_tree(from: &Path, to: &Path) -> Result<(), DirectoryError> {
     let wrong = |from: &Path, to: &Path| {
         let (from, to) = (from.to_owned(), to.to_owned());
@@ -191,7 +193,7 @@ fn copy_tree(from: &Path, to: &Path) -> Result<(), DirectoryError> {
         let entry = entry.map_err(wrong(from, to))?;
         let (source, target) = (entry.path(), to.join(entry.file_name()));
         let kind = entry.file_type().map_err(wrong(&source, &target))?;
-        if is_identity(&entry.file_name().to_string_lossy()) {
+        if is_identity_file(&entry.file_name()) {
             continue;
         }
         if kind.is_dir() {

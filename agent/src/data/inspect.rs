@@ -96,7 +96,8 @@ fn stranger(marker: &Marker, key: &EntryKey) -> Option<String> {
             marker.version
         ));
     }
-    (marker.instance != *key).then(|| format!("its marker says it is the data of {}", marker.instance))
+    (marker.instance != *key)
+        .then(|| format!("its marker says it is the data of {}", marker.instance))
 }
 
 #[cfg(test)]

@@ -43,10 +43,7 @@ impl Server {
         deadline: Deadline,
     ) -> Result<BTreeMap<Purpose, AccountChange>> {
         let changes = self.change_accounts(passwords, deadline);
-        changes.map_err(|cause| Error::EnsureAccounts {
-            server: self.name().to_owned(),
-            cause,
-        })
+        changes.map_err(|cause| Error::EnsureAccounts { server: self.name().to_owned(), cause })
     }
 
     fn change_accounts(
@@ -59,9 +56,7 @@ impl Server {
         let mut changes = BTreeMap::new();
         for (&purpose, password) in passwords {
             let user = purpose.user();
-            let row = found
-                .iter()
-                .find(|row| row.text("user").is_ok_and(|name| name == user));
+            let row = found.iter().find(|row| row.text("user").is_ok_and(|name| name == user));
             let change = match row {
                 None => {
                     self.create(purpose, password, deadline)?;
@@ -83,13 +78,9 @@ impl Server {
         password: &Secret,
         deadline: Deadline,
     ) -> std::result::Result<(), Cause> {
-        let text = format!(
-            "CREATE USER IF NOT EXISTS {}; {}",
-            login(purpose, password)?,
-            grant(purpose)
-        );
-        self.query(Sql::new(text).with_secret(password), deadline)
-            .map(drop)
+        let text =
+            format!("CREATE USER IF NOT EXISTS {}; {}", login(purpose, password)?, grant(purpose));
+        self.query(Sql::new(text).with_secret(password), deadline).map(drop)
     }
 
     fn repair(
@@ -137,10 +128,7 @@ fn faults(row: &Row, purpose: Purpose, password: &Secret) -> std::result::Result
         || password_differs
         || row.optional("ssl_type")?.unwrap_or_default().is_empty()
         || row.flag("locked")?;
-    Ok(Faults {
-        login,
-        privilege: !row.flag(privilege)?,
-    })
+    Ok(Faults { login, privilege: !row.flag(privilege)? })
 }
 
 fn login(purpose: Purpose, password: &Secret) -> std::result::Result<String, Cause> {
@@ -153,19 +141,11 @@ fn login(purpose: Purpose, password: &Secret) -> std::result::Result<String, Cau
 }
 
 fn grant(purpose: Purpose) -> String {
-    format!(
-        "GRANT {} ON *.* TO '{}'@'%'",
-        purpose.privilege(),
-        purpose.user()
-    )
+    format!("GRANT {} ON *.* TO '{}'@'%'", purpose.privilege(), purpose.user())
 }
 
 fn unhex(text: &str) -> std::result::Result<Vec<u8>, Cause> {
-    let digit = |byte: &u8| {
-        char::from(*byte)
-            .to_digit(16)
-            .and_then(|d| u8::try_from(d).ok())
-    };
+    let digit = |byte: &u8| char::from(*byte).to_digit(16).and_then(|d| u8::try_from(d).ok());
     let pairs = text.as_bytes().chunks(2);
     let bytes = pairs.map(|pair| match pair {
         [high, low] => Some(digit(high)? << 4 | digit(low)?),

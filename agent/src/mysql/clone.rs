@@ -4,6 +4,7 @@ use super::{
     Cause, Deadline, Error, Result, Server,
     credentials::Secret,
     sql::{Sql, literal},
+    verbs::NO_SUCH_THREAD,
 };
 
 /// Whom to clone from.
@@ -53,32 +54,35 @@ impl Server {
     /// [`Error::Clone`] when the request could not be made; how the clone itself ended is the
     /// [`CloneOutcome`].
     pub fn clone_from(&mut self, donor: &Donor, deadline: Deadline) -> Result<CloneOutcome> {
-        let sql = statement(donor).map_err(|cause| Error::Clone {
-            server: self.name().to_owned(),
-            cause,
-        })?;
+        let sql = statement(donor)
+            .map_err(|cause| Error::Clone { server: self.name().to_owned(), cause })?;
         Ok(match self.query_detachable(sql, deadline) {
             Ok(_) => CloneOutcome::Restarting,
             Err(cause) => outcome(cause),
         })
     }
 
-    /// Ends a clone that runs on this recipient; none running is no error. The data that were
-    /// here are gone.
+    /// Tells a clone that runs on this recipient to end; none running is no error. It ends
+    /// soon after, as the clone status shows. The data that were here are gone.
+    ///
+    /// The statement is interrupted, not its session: `KILL` waits with the clone for a donor
+    /// that is dead (measured on 9.7.4: more than a minute).
     ///
     /// # Errors
     /// [`Error::AbortClone`].
     pub fn abort_clone(&mut self, deadline: Deadline) -> Result<()> {
-        let failed = |server: &Self, cause| Error::AbortClone {
-            server: server.name().to_owned(),
-            cause,
+        self.interrupt_clone(deadline)
+            .map_err(|cause| Error::AbortClone { server: self.name().to_owned(), cause })
+    }
+
+    fn interrupt_clone(&mut self, deadline: Deadline) -> std::result::Result<(), Cause> {
+        let status = self.read_clone_status(deadline)?;
+        let Some(session) = status.and_then(|status| status.session) else {
+            return Ok(());
         };
-        let status = self
-            .read_clone_status(deadline)
-            .map_err(|cause| failed(self, cause))?;
-        match status.and_then(|status| status.session) {
-            Some(session) => self.kill(session, deadline),
-            None => Ok(()),
+        match self.query(format!("KILL QUERY {session}"), deadline) {
+            Ok(_) | Err(Cause::Server { errno: NO_SUCH_THREAD, .. }) => Ok(()),
+            Err(cause) => Err(cause),
         }
     }
 }
@@ -99,13 +103,8 @@ fn outcome(cause: Cause) -> CloneOutcome {
     match cause {
         Cause::Timeout => CloneOutcome::StillRunning,
         Cause::Connection { .. } => CloneOutcome::ConnectionLost,
-        Cause::Server {
-            errno: NOT_SUPERVISED,
-            ..
-        } => CloneOutcome::Restarting,
-        Cause::Server {
-            errno: TOO_MANY, ..
-        } => CloneOutcome::Busy,
+        Cause::Server { errno: NOT_SUPERVISED, .. } => CloneOutcome::Restarting,
+        Cause::Server { errno: TOO_MANY, .. } => CloneOutcome::Busy,
         Cause::Server { errno, .. } if begins_nothing(errno) => CloneOutcome::Refused(cause),
         cause => CloneOutcome::Failed(cause),
     }
@@ -129,21 +128,13 @@ mod tests {
 
     #[test]
     fn outcomes_follow_the_error_number() {
-        let of = |errno| {
-            outcome(Cause::Server {
-                errno,
-                state: "HY000".into(),
-                message: String::new(),
-            })
-        };
+        let of =
+            |errno| outcome(Cause::Server { errno, state: "HY000".into(), message: String::new() });
         assert!(matches!(of(3707), CloneOutcome::Restarting));
         assert!(matches!(of(3634), CloneOutcome::Busy));
         assert!(matches!(of(1290), CloneOutcome::Refused(_)));
         assert!(matches!(of(3869), CloneOutcome::Refused(_)));
         assert!(matches!(of(3862), CloneOutcome::Failed(_)));
-        assert!(matches!(
-            outcome(Cause::Timeout),
-            CloneOutcome::StillRunning
-        ));
+        assert!(matches!(outcome(Cause::Timeout), CloneOutcome::StillRunning));
     }
 }

@@ -45,10 +45,7 @@ impl Server {
         let opened = local_options(socket).and_then(|(options, directory)| {
             Self::open(name.clone(), options, Some(directory), deadline)
         });
-        opened.map_err(|cause| Error::Connect {
-            server: name,
-            cause,
-        })
+        opened.map_err(|cause| Error::Connect { server: name, cause })
     }
 
     /// Logs in to a peer over TLS.
@@ -74,10 +71,8 @@ impl Server {
             .pass(Some(password.expose()))
             .prefer_socket(false)
             .ssl_opts(Some(tls));
-        Self::open(name.clone(), options, None, deadline).map_err(|cause| Error::Connect {
-            server: name,
-            cause,
-        })
+        Self::open(name.clone(), options, None, deadline)
+            .map_err(|cause| Error::Connect { server: name, cause })
     }
 
     fn open(
@@ -86,11 +81,7 @@ impl Server {
         directory: Option<OwnedFd>,
         deadline: Deadline,
     ) -> std::result::Result<Self, Cause> {
-        let opening = Opening {
-            name: name.clone(),
-            options,
-            directory,
-        };
+        let opening = Opening { name: name.clone(), options, directory };
         let mut session = Session::open(opening, deadline)?;
         // The empty sql_mode is what `sql::literal` quotes for.
         let hello = Sql::new("SET SESSION sql_mode = ''; SELECT VERSION() AS version");
@@ -98,11 +89,7 @@ impl Server {
         let found = first(&answer)?.text("version")?.to_owned();
         let version = Version::parse(&found).filter(|version| version.is_supported());
         let version = version.ok_or(Cause::Version { found })?;
-        Ok(Self {
-            name,
-            session,
-            version,
-        })
+        Ok(Self { name, session, version })
     }
 
     /// The socket's path, or `host:port`.
@@ -146,21 +133,14 @@ pub(super) fn first(answer: &[Vec<Row>]) -> std::result::Result<&Row, Cause> {
 /// short whatever the directory is called.
 fn local_options(socket: &Path) -> std::result::Result<(OptsBuilder, OwnedFd), Cause> {
     let (Some(directory), Some(file)) = (socket.parent(), socket.file_name()) else {
-        return Err(Cause::Request(
-            "the socket's path has no directory".to_owned(),
-        ));
+        return Err(Cause::Request("the socket's path has no directory".to_owned()));
     };
     let opened = File::options()
         .read(true)
         .custom_flags(nix::libc::O_PATH | nix::libc::O_DIRECTORY)
         .open(directory)
-        .map_err(|error| Cause::File {
-            path: directory.to_owned(),
-            error,
-        })?;
-    let path = Path::new("/proc/self/fd")
-        .join(opened.as_raw_fd().to_string())
-        .join(file);
+        .map_err(|error| Cause::File { path: directory.to_owned(), error })?;
+    let path = Path::new("/proc/self/fd").join(opened.as_raw_fd().to_string()).join(file);
     let path = path
         .to_str()
         .ok_or_else(|| Cause::Request("the socket's file name is not UTF-8".to_owned()))?;

@@ -143,10 +143,7 @@ impl FleetKey {
     /// # Errors
     /// [`KeyError`] names the path and never the content.
     pub fn read(path: &Path) -> Result<Self, KeyError> {
-        let failed = |source| KeyError::Read {
-            path: path.to_owned(),
-            source,
-        };
+        let failed = |source| KeyError::Read { path: path.to_owned(), source };
         // Without O_NONBLOCK the open of a named pipe would wait for a writer.
         let file = fs::File::options()
             .read(true)
@@ -155,32 +152,18 @@ impl FleetKey {
             .map_err(failed)?;
         let metadata = file.metadata().map_err(failed)?;
         if !metadata.is_file() {
-            return Err(KeyError::NotAFile {
-                path: path.to_owned(),
-            });
+            return Err(KeyError::NotAFile { path: path.to_owned() });
         }
         let mode = metadata.permissions().mode() & 0o7777;
         if mode & 0o077 != 0 {
-            return Err(KeyError::Permissions {
-                path: path.to_owned(),
-                mode,
-            });
+            return Err(KeyError::Permissions { path: path.to_owned(), mode });
         }
         let mut key = Vec::new();
-        file.take(KEY_MAX as u64 + 1)
-            .read_to_end(&mut key)
-            .map_err(failed)?;
+        file.take(KEY_MAX as u64 + 1).read_to_end(&mut key).map_err(failed)?;
         let length = key.trim_ascii_end().len();
         if key.len() > KEY_MAX || length < KEY_MIN {
-            let length = if key.len() > KEY_MAX {
-                key.len()
-            } else {
-                length
-            };
-            return Err(KeyError::Length {
-                path: path.to_owned(),
-                length,
-            });
+            let length = if key.len() > KEY_MAX { key.len() } else { length };
+            return Err(KeyError::Length { path: path.to_owned(), length });
         }
         key.truncate(length);
         Ok(Self(key))
@@ -200,10 +183,8 @@ impl FleetKey {
             mac.update(part.as_bytes());
         }
         let digest = mac.finalize().into_bytes();
-        let mut text: String = digest[..28]
-            .iter()
-            .map(|byte| char::from(ALPHABET[usize::from(byte & 63)]))
-            .collect();
+        let mut text: String =
+            digest[..28].iter().map(|byte| char::from(ALPHABET[usize::from(byte & 63)])).collect();
         text.push_str("-aA1");
         Secret(text)
     }

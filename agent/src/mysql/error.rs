@@ -209,11 +209,7 @@ mod tests {
     use super::*;
 
     fn server(errno: u16) -> Cause {
-        Cause::Server {
-            errno,
-            state: "HY000".into(),
-            message: "why".into(),
-        }
+        Cause::Server { errno, state: "HY000".into(), message: "why".into() }
     }
 
     #[test]
@@ -225,24 +221,13 @@ mod tests {
             assert!(!server(errno).is_retryable(), "{errno}");
         }
         assert!(Cause::Timeout.is_retryable());
-        assert!(
-            !Cause::Version {
-                found: "5.7.44".into()
-            }
-            .is_retryable()
-        );
+        assert!(!Cause::Version { found: "5.7.44".into() }.is_retryable());
     }
 
     #[test]
     fn display_names_operation_and_server_and_leaves_the_cause_to_the_chain() {
-        let error = MysqlError::PointAt {
-            server: "/run/x.sock".into(),
-            cause: server(1205),
-        };
-        assert_eq!(
-            error.to_string(),
-            "can't change the replication source on /run/x.sock"
-        );
+        let error = MysqlError::PointAt { server: "/run/x.sock".into(), cause: server(1205) };
+        assert_eq!(error.to_string(), "can't change the replication source on /run/x.sock");
         assert_eq!(error.errno(), Some(1205));
         assert!(!error.is_timeout());
         let chain = std::error::Error::source(&error).unwrap().to_string();

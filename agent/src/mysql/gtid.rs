@@ -52,9 +52,7 @@ impl GtidSet {
     #[must_use]
     pub fn count(&self) -> u128 {
         let intervals = self.origins.values().flatten();
-        intervals
-            .map(|interval| u128::from(interval.last - interval.first) + 1)
-            .sum()
+        intervals.map(|interval| u128::from(interval.last - interval.first) + 1).sum()
     }
 
     /// What is in either.
@@ -64,12 +62,7 @@ impl GtidSet {
         for (origin, intervals) in &other.origins {
             joined.entry(origin.clone()).or_default().extend(intervals);
         }
-        Self {
-            origins: joined
-                .into_iter()
-                .map(|(o, list)| (o, normalise(list)))
-                .collect(),
-        }
+        Self { origins: joined.into_iter().map(|(o, list)| (o, normalise(list))).collect() }
     }
 
     /// What is in `self` and not in `other`.
@@ -97,13 +90,8 @@ impl GtidSet {
     /// The set without the transactions, tagged or not, of the server `uuid`.
     #[must_use]
     pub fn without_server(&self, uuid: &str) -> Self {
-        let kept = self
-            .origins
-            .iter()
-            .filter(|(o, _)| !o.uuid.eq_ignore_ascii_case(uuid));
-        Self {
-            origins: kept.map(|(o, list)| (o.clone(), list.clone())).collect(),
-        }
+        let kept = self.origins.iter().filter(|(o, _)| !o.uuid.eq_ignore_ascii_case(uuid));
+        Self { origins: kept.map(|(o, list)| (o.clone(), list.clone())).collect() }
     }
 
     fn insert(&mut self, origin: Origin, interval: Interval) {
@@ -148,10 +136,7 @@ fn difference(from: &[Interval], taken: &[Interval]) -> Vec<Interval> {
                 break;
             }
             if first < hole.first {
-                left.push(Interval {
-                    first,
-                    last: hole.first - 1,
-                });
+                left.push(Interval { first, last: hole.first - 1 });
             }
             first = hole.last + 1;
             if hole.last > last {
@@ -172,15 +157,9 @@ impl FromStr for GtidSet {
     /// Takes what the server prints, with its line breaks, and any order of parts.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let mut set = Self::default();
-        for part in text
-            .split(',')
-            .map(str::trim)
-            .filter(|part| !part.is_empty())
-        {
-            parse_part(part, &mut set).map_err(|reason| ParseGtidError {
-                part: part.to_owned(),
-                reason,
-            })?;
+        for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
+            parse_part(part, &mut set)
+                .map_err(|reason| ParseGtidError { part: part.to_owned(), reason })?;
         }
         for intervals in set.origins.values_mut() {
             *intervals = normalise(std::mem::take(intervals));
@@ -192,23 +171,13 @@ impl FromStr for GtidSet {
 /// One `uuid[:tag]:interval[:interval]…[:tag:interval…]`.
 fn parse_part(part: &str, set: &mut GtidSet) -> Result<(), &'static str> {
     let mut fields = part.split(':').map(str::trim);
-    let uuid = fields
-        .next()
-        .filter(|uuid| is_uuid(uuid))
-        .ok_or("no UUID")?
-        .to_ascii_lowercase();
+    let uuid = fields.next().filter(|uuid| is_uuid(uuid)).ok_or("no UUID")?.to_ascii_lowercase();
     let mut tag = String::new();
     let mut wants_interval = true;
     for field in fields {
         if field.starts_with(|c: char| c.is_ascii_digit()) {
             if let Some(interval) = parse_interval(field)? {
-                set.insert(
-                    Origin {
-                        uuid: uuid.clone(),
-                        tag: tag.clone(),
-                    },
-                    interval,
-                );
+                set.insert(Origin { uuid: uuid.clone(), tag: tag.clone() }, interval);
             }
             wants_interval = false;
         } else if is_tag(field) && (tag.is_empty() || !wants_interval) {
@@ -218,11 +187,7 @@ fn parse_part(part: &str, set: &mut GtidSet) -> Result<(), &'static str> {
             return Err("neither an interval nor a tag");
         }
     }
-    if wants_interval {
-        Err("no interval")
-    } else {
-        Ok(())
-    }
+    if wants_interval { Err("no interval") } else { Ok(()) }
 }
 
 /// `n` or `n-m`; like the server, one that ends before it begins holds nothing.
@@ -230,11 +195,7 @@ fn parse_interval(field: &str) -> Result<Option<Interval>, &'static str> {
     let (first, last) = field.split_once('-').unwrap_or((field, field));
     let number = |text: &str| -> Result<u64, &'static str> {
         let number = text.trim().parse().map_err(|_| "not a number")?;
-        if number > MAX_NUMBER {
-            Err("number too large")
-        } else {
-            Ok(number)
-        }
+        if number > MAX_NUMBER { Err("number too large") } else { Ok(number) }
     };
     let (first, last) = (number(first)?, number(last)?);
     match (first, first.cmp(&last)) {
@@ -248,9 +209,7 @@ fn is_uuid(text: &str) -> bool {
     const GROUPS: [usize; 5] = [8, 4, 4, 4, 12];
     let groups: Vec<&str> = text.split('-').collect();
     groups.iter().map(|group| group.len()).eq(GROUPS)
-        && groups
-            .iter()
-            .all(|group| group.chars().all(|c| c.is_ascii_hexdigit()))
+        && groups.iter().all(|group| group.chars().all(|c| c.is_ascii_hexdigit()))
 }
 
 fn is_tag(text: &str) -> bool {

@@ -49,9 +49,7 @@ pub fn is_identity_file(name: &OsStr) -> bool {
 #[must_use]
 pub fn server_id(entry_key: &str) -> u32 {
     let digest = Sha256::digest(entry_key.as_bytes());
-    let words = digest
-        .chunks_exact(4)
-        .map(|w| u32::from_be_bytes([w[0], w[1], w[2], w[3]]));
+    let words = digest.chunks_exact(4).map(|w| u32::from_be_bytes([w[0], w[1], w[2], w[3]]));
     words.into_iter().find(|id| *id != 0).unwrap_or(1)
 }
 
@@ -65,6 +63,12 @@ pub fn initialise_args(data_dir: &std::path::Path, init_file: &std::path::Path) 
         option("--init-file=", init_file),
         "--secure-file-priv=NULL".into(),
         "--innodb-buffer-pool-size=64M".into(),
+        // No transaction of the making may reach a binary log: copies would share it.
+        "--disable-log-bin".into(),
+        // A small redo log and no doublewrite files: fewer bytes to copy, and the first
+        // start makes them anew.
+        "--innodb-redo-log-capacity=8M".into(),
+        "--innodb-doublewrite=OFF".into(),
     ]
 }
 
@@ -113,11 +117,7 @@ pub fn server_args(spec: &ServerSpec, mode: Mode) -> Vec<OsString> {
         "--mysqlx=OFF".into(),
         "--secure-file-priv=NULL".into(),
     ];
-    args.extend(
-        PLUGINS
-            .iter()
-            .map(|plugin| format!("--plugin-load-add={plugin}").into()),
-    );
+    args.extend(PLUGINS.iter().map(|plugin| format!("--plugin-load-add={plugin}").into()));
     args.extend(spec.sizing.args().into_iter().map(OsString::from));
     match mode {
         Mode::Serve => {
@@ -136,12 +136,8 @@ pub fn server_args(spec: &ServerSpec, mode: Mode) -> Vec<OsString> {
 }
 
 /// Loaded by argument: `super_read_only` blocks `INSTALL PLUGIN`.
-const PLUGINS: [&str; 4] = [
-    "auth_socket.so",
-    "mysql_clone.so",
-    "semisync_source.so",
-    "semisync_replica.so",
-];
+const PLUGINS: [&str; 4] =
+    ["auth_socket.so", "mysql_clone.so", "semisync_source.so", "semisync_replica.so"];
 
 fn option(name: &str, value: impl AsRef<OsStr>) -> OsString {
     let mut option = OsString::from(name);

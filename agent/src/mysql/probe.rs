@@ -150,10 +150,7 @@ impl Server {
     /// [`Error::Snapshot`].
     pub fn snapshot(&mut self, deadline: Deadline) -> Result<Snapshot> {
         self.read_snapshot(deadline)
-            .map_err(|cause| Error::Snapshot {
-                server: self.name().to_owned(),
-                cause,
-            })
+            .map_err(|cause| Error::Snapshot { server: self.name().to_owned(), cause })
     }
 
     /// Reads what a source's replicas and a promotion gate need; as root or as the check
@@ -165,34 +162,19 @@ impl Server {
         let answer = self.query(format!("{GLOBALS}; SHOW REPLICA STATUS"), deadline);
         answer
             .and_then(|answer| source_view(&answer))
-            .map_err(|cause| Error::SourceView {
-                server: self.name().to_owned(),
-                cause,
-            })
+            .map_err(|cause| Error::SourceView { server: self.name().to_owned(), cause })
     }
 
     fn read_snapshot(&mut self, deadline: Deadline) -> std::result::Result<Snapshot, Cause> {
-        let batch = [
-            GLOBALS,
-            NAMED,
-            "SHOW REPLICA STATUS",
-            replica::ERRORS,
-            "SHOW REPLICAS",
-        ];
+        let batch = [GLOBALS, NAMED, "SHOW REPLICA STATUS", replica::ERRORS, "SHOW REPLICAS"];
         let answer = self.query(batch.join("; "), deadline)?;
         let [globals, named, channels, errors, replicas] = answer.as_slice() else {
             return Err(Cause::Answer(format!("{} result sets", answer.len())));
         };
         let named = Named(named);
         let plugins = plugins(&named)?;
-        let clone = if plugins.clone {
-            self.read_clone_status(deadline)?
-        } else {
-            None
-        };
-        let globals = globals
-            .first()
-            .ok_or_else(|| Cause::Answer("no variables".to_owned()))?;
+        let clone = if plugins.clone { self.read_clone_status(deadline)? } else { None };
+        let globals = globals.first().ok_or_else(|| Cause::Answer("no variables".to_owned()))?;
         Ok(Snapshot {
             version: self.version(),
             server_uuid: globals.text("server_uuid")?.to_owned(),
@@ -214,10 +196,7 @@ impl Server {
                 .ok_or_else(|| Cause::Answer("no uptime".to_owned()))?,
             replica: replica::default_channel(channels, errors)?,
             other_channels: replica::other_channels(channels)?,
-            replicas: replicas
-                .iter()
-                .map(connected)
-                .collect::<std::result::Result<_, _>>()?,
+            replicas: replicas.iter().map(connected).collect::<std::result::Result<_, _>>()?,
             clone,
         })
     }

@@ -25,7 +25,7 @@ use nix::sys::{
     time::TimeVal,
 };
 
-use super::{Cause, Deadline, row::Row, sql::Sql};
+use super::{Cause, Deadline, row::Row, sql::Sql, verbs::NO_SUCH_THREAD};
 
 /// Attempts to connect to one server that may be under way at a time.
 const MAX_PENDING: usize = 4;
@@ -64,9 +64,7 @@ pub(super) struct Session {
 
 impl std::fmt::Debug for Opening {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Opening")
-            .field("name", &self.name)
-            .finish_non_exhaustive()
+        f.debug_struct("Opening").field("name", &self.name).finish_non_exhaustive()
     }
 }
 
@@ -88,11 +86,7 @@ impl Session {
         let (jobs, inbox) = mpsc::channel::<Job>();
         let (greet, greeted) = mpsc::sync_channel(1);
         let fate = Arc::new(AtomicU8::new(SERVED));
-        let worker = Worker {
-            opening,
-            inbox,
-            fate: Arc::clone(&fate),
-        };
+        let worker = Worker { opening, inbox, fate: Arc::clone(&fate) };
         thread::Builder::new()
             .name("berth-mysql".to_owned())
             .spawn(move || worker.run(deadline, pending, &greet))
@@ -101,11 +95,7 @@ impl Session {
                 kind: Some(error.kind()),
             })?;
         let socket = receive(&greeted, deadline)??;
-        Ok(Self {
-            jobs: Some(jobs),
-            socket,
-            fate,
-        })
+        Ok(Self { jobs: Some(jobs), socket, fate })
     }
 
     /// Runs statements in one round trip; a list of rows for each that answers rows.
@@ -120,11 +110,7 @@ impl Session {
             // The caller may have left.
             let _ = answer.send(rows);
         });
-        self.jobs
-            .as_ref()
-            .ok_or_else(ended)?
-            .send(job)
-            .map_err(|_| ended())?;
+        self.jobs.as_ref().ok_or_else(ended)?.send(job).map_err(|_| ended())?;
         let outcome = receive(&answered, deadline).and_then(|answer| answer);
         match &outcome {
             Err(Cause::Timeout) => self.end(if late == OnTimeout::Kill { KILL } else { LEAVE }),
@@ -144,14 +130,12 @@ impl Session {
 
 /// Waits for the thread.
 fn receive<T>(from: &mpsc::Receiver<T>, deadline: Deadline) -> Result<T, Cause> {
-    from.recv_timeout(deadline.remaining())
-        .map_err(|error| match error {
-            mpsc::RecvTimeoutError::Timeout => Cause::Timeout,
-            mpsc::RecvTimeoutError::Disconnected => Cause::Connection {
-                detail: "the connection's thread ended".to_owned(),
-                kind: None,
-            },
-        })
+    from.recv_timeout(deadline.remaining()).map_err(|error| match error {
+        mpsc::RecvTimeoutError::Timeout => Cause::Timeout,
+        mpsc::RecvTimeoutError::Disconnected => {
+            Cause::Connection { detail: "the connection's thread ended".to_owned(), kind: None }
+        }
+    })
 }
 
 /// The thread's side.
@@ -204,8 +188,8 @@ impl Worker {
             .and_then(|mut conn| conn.query_drop(format!("KILL {id}")).map_err(cause_of));
         drop(pending);
         match killed {
-            // 1094: no such thread, so it has ended by itself.
-            Ok(()) | Err(Cause::Server { errno: 1094, .. }) => {}
+            // It has ended by itself.
+            Ok(()) | Err(Cause::Server { errno: NO_SUCH_THREAD, .. }) => {}
             Err(cause) => tracing::debug!(
                 server = self.opening.name, session = id, %cause,
                 "an abandoned statement could not be killed"
@@ -272,11 +256,9 @@ fn cause_of(error: mysql::Error) -> Cause {
         kind => Cause::Connection { detail, kind },
     };
     match error {
-        mysql::Error::MySqlError(error) => Cause::Server {
-            errno: error.code,
-            state: error.state,
-            message: error.message,
-        },
+        mysql::Error::MySqlError(error) => {
+            Cause::Server { errno: error.code, state: error.state, message: error.message }
+        }
         mysql::Error::IoError(error) => connection(error.to_string(), Some(error.kind())),
         mysql::Error::DriverError(mysql::DriverError::ConnectTimeout) => Cause::Timeout,
         // The address is left out: it can be a path below /proc/self/fd.
@@ -326,15 +308,9 @@ mod tests {
 
     #[test]
     fn pending_attempts_are_bounded_per_server() {
-        let held: Vec<Pending> = (0..MAX_PENDING)
-            .map(|_| Pending::enter("bt-one").unwrap())
-            .collect();
-        assert!(matches!(
-            Pending::enter("bt-one"),
-            Err(Cause::Stuck {
-                waiting: MAX_PENDING
-            })
-        ));
+        let held: Vec<Pending> =
+            (0..MAX_PENDING).map(|_| Pending::enter("bt-one").unwrap()).collect();
+        assert!(matches!(Pending::enter("bt-one"), Err(Cause::Stuck { waiting: MAX_PENDING })));
         drop(Pending::enter("bt-two").unwrap());
         drop(held);
         drop(Pending::enter("bt-one").unwrap());

@@ -24,10 +24,7 @@ const PARSE_ERROR: u16 = 1064;
 impl Sql {
     /// Statements with no password in them.
     pub(super) fn new(text: impl Into<String>) -> Self {
-        Self {
-            text: Text(text.into()),
-            secrets: Vec::new(),
-        }
+        Self { text: Text(text.into()), secrets: Vec::new() }
     }
 
     /// Says that the text carries `secret`.
@@ -42,12 +39,7 @@ impl Sql {
 
     /// Takes out of a server's answer what it may quote of the statement's passwords.
     pub(super) fn clean(&self, cause: Cause) -> Cause {
-        let Cause::Server {
-            errno,
-            state,
-            mut message,
-        } = cause
-        else {
+        let Cause::Server { errno, state, mut message } = cause else {
             return cause;
         };
         if errno == PARSE_ERROR && !self.secrets.is_empty() {
@@ -56,11 +48,7 @@ impl Sql {
         for secret in &self.secrets {
             message = message.replace(secret.expose(), "[hidden]");
         }
-        Cause::Server {
-            errno,
-            state,
-            message,
-        }
+        Cause::Server { errno, state, message }
     }
 }
 
@@ -84,10 +72,7 @@ pub(super) fn literal(text: &str) -> Result<String, Cause> {
     if text.chars().any(char::is_control) {
         return Err(Cause::Request("a control character in a value".to_owned()));
     }
-    Ok(format!(
-        "'{}'",
-        text.replace('\\', "\\\\").replace('\'', "''")
-    ))
+    Ok(format!("'{}'", text.replace('\\', "\\\\").replace('\'', "''")))
 }
 
 #[cfg(test)]
@@ -107,18 +92,10 @@ mod tests {
         let sql = Sql::new("SET x = 'hunter2'").with_secret(&secret);
         let clean = |errno| {
             let message = "near 'hunter2' and 'hunt".to_owned();
-            sql.clean(Cause::Server {
-                errno,
-                state: "42000".into(),
-                message,
-            })
-            .to_string()
+            sql.clean(Cause::Server { errno, state: "42000".into(), message }).to_string()
         };
         assert!(!clean(1064).contains("hunt"));
-        assert_eq!(
-            clean(3862),
-            "server error 3862 (42000): near '[hidden]' and 'hunt"
-        );
+        assert_eq!(clean(3862), "server error 3862 (42000): near '[hidden]' and 'hunt");
         assert!(!format!("{sql:?}").contains("hunter2"));
     }
 }

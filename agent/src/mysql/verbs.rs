@@ -60,7 +60,7 @@ const WRITERS: &str = "SELECT DISTINCT t.PROCESSLIST_ID AS id, t.PROCESSLIST_USE
      AND l.LOCK_STATUS = 'GRANTED' AND t.PROCESSLIST_ID IS NOT NULL";
 
 /// `ER_NO_SUCH_THREAD`.
-const NO_SUCH_THREAD: u16 = 1094;
+pub(super) const NO_SUCH_THREAD: u16 = 1094;
 
 impl Server {
     /// Sets or clears `super_read_only`; set, it sets `read_only` too, and cleared, it leaves
@@ -96,10 +96,7 @@ impl Server {
 
     fn read_only(&mut self, text: String, deadline: Deadline) -> Result<()> {
         let done = self.query(text, deadline).map(drop);
-        done.map_err(|cause| Error::SetReadOnly {
-            server: self.name().to_owned(),
-            cause,
-        })
+        done.map_err(|cause| Error::SetReadOnly { server: self.name().to_owned(), cause })
     }
 
     /// Sends ordinary clients away, or lets them in (`offline_mode`).
@@ -109,10 +106,7 @@ impl Server {
     pub fn set_offline_mode(&mut self, on: bool, deadline: Deadline) -> Result<()> {
         let text = format!("SET GLOBAL offline_mode = {}", on_off(on));
         let done = self.query(text, deadline).map(drop);
-        done.map_err(|cause| Error::SetGlobal {
-            server: self.name().to_owned(),
-            cause,
-        })
+        done.map_err(|cause| Error::SetGlobal { server: self.name().to_owned(), cause })
     }
 
     /// The sessions that a switch to read-only would wait for.
@@ -121,14 +115,9 @@ impl Server {
     /// [`Error::Writers`].
     pub fn writers(&mut self, deadline: Deadline) -> Result<Vec<Writer>> {
         let read = self.query(WRITERS, deadline).and_then(|answer| {
-            answer
-                .first()
-                .map_or(Ok(Vec::new()), |rows| rows.iter().map(writer).collect())
+            answer.first().map_or(Ok(Vec::new()), |rows| rows.iter().map(writer).collect())
         });
-        read.map_err(|cause| Error::Writers {
-            server: self.name().to_owned(),
-            cause,
-        })
+        read.map_err(|cause| Error::Writers { server: self.name().to_owned(), cause })
     }
 
     /// Ends a session and its statement. One that has ended by itself is no error.
@@ -137,15 +126,8 @@ impl Server {
     /// [`Error::Kill`].
     pub fn kill(&mut self, id: u32, deadline: Deadline) -> Result<()> {
         match self.query(format!("KILL {id}"), deadline) {
-            Ok(_)
-            | Err(Cause::Server {
-                errno: NO_SUCH_THREAD,
-                ..
-            }) => Ok(()),
-            Err(cause) => Err(Error::Kill {
-                server: self.name().to_owned(),
-                cause,
-            }),
+            Ok(_) | Err(Cause::Server { errno: NO_SUCH_THREAD, .. }) => Ok(()),
+            Err(cause) => Err(Error::Kill { server: self.name().to_owned(), cause }),
         }
     }
 
@@ -161,10 +143,7 @@ impl Server {
         deadline: Deadline,
     ) -> Result<GtidWait> {
         self.wait_until_applied(set, wait, deadline)
-            .map_err(|cause| Error::WaitForGtids {
-                server: self.name().to_owned(),
-                cause,
-            })
+            .map_err(|cause| Error::WaitForGtids { server: self.name().to_owned(), cause })
     }
 
     fn wait_until_applied(
@@ -175,9 +154,7 @@ impl Server {
     ) -> std::result::Result<GtidWait, Cause> {
         let millis = wait.as_millis();
         if millis == 0 {
-            return Err(Cause::Request(
-                "a wait of zero would be one for ever".to_owned(),
-            ));
+            return Err(Cause::Request("a wait of zero would be one for ever".to_owned()));
         }
         let (seconds, millis) = (millis / 1000, millis % 1000);
         let text = format!(
@@ -197,10 +174,7 @@ impl Server {
     /// a word, or the server's refusal.
     pub fn set_global(&mut self, name: &str, value: &str, deadline: Deadline) -> Result<()> {
         let done = assignment(name, value).and_then(|text| self.query(text, deadline).map(drop));
-        done.map_err(|cause| Error::SetGlobal {
-            server: self.name().to_owned(),
-            cause,
-        })
+        done.map_err(|cause| Error::SetGlobal { server: self.name().to_owned(), cause })
     }
 }
 
@@ -215,9 +189,7 @@ fn lock_wait_seconds(wait: Duration) -> u64 {
 
 fn assignment(name: &str, value: &str) -> std::result::Result<String, Cause> {
     if !ALLOWED_GLOBALS.contains(&name) {
-        return Err(Cause::Request(format!(
-            "the variable {name:?} is not on the allowed list"
-        )));
+        return Err(Cause::Request(format!("the variable {name:?} is not on the allowed list")));
     }
     let is_number = value.parse::<f64>().is_ok_and(f64::is_finite)
         && value.chars().all(|c| c.is_ascii_digit() || c == '.');
@@ -226,9 +198,7 @@ fn assignment(name: &str, value: &str) -> std::result::Result<String, Cause> {
     } else if !value.is_empty() && value.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
         sql::literal(value)?
     } else {
-        return Err(Cause::Request(format!(
-            "{name} takes a number or a word, not {value:?}"
-        )));
+        return Err(Cause::Request(format!("{name} takes a number or a word, not {value:?}")));
     };
     Ok(format!("SET GLOBAL {name} = {value}"))
 }
@@ -249,29 +219,11 @@ mod tests {
     #[test]
     fn only_allowed_variables_and_plain_values_become_sql() {
         let sql = |name, value| assignment(name, value).map_err(|cause| cause.to_string());
-        assert_eq!(
-            sql("sync_binlog", "1").unwrap(),
-            "SET GLOBAL sync_binlog = 1"
-        );
-        assert_eq!(
-            sql("long_query_time", "0.5").unwrap(),
-            "SET GLOBAL long_query_time = 0.5"
-        );
-        assert_eq!(
-            sql("slow_query_log", "ON").unwrap(),
-            "SET GLOBAL slow_query_log = 'ON'"
-        );
-        for name in [
-            "read_only",
-            "super_read_only",
-            "gtid_purged",
-            "sync_binlog ",
-            "",
-        ] {
-            assert!(
-                sql(name, "1").unwrap_err().contains("allowed list"),
-                "{name}"
-            );
+        assert_eq!(sql("sync_binlog", "1").unwrap(), "SET GLOBAL sync_binlog = 1");
+        assert_eq!(sql("long_query_time", "0.5").unwrap(), "SET GLOBAL long_query_time = 0.5");
+        assert_eq!(sql("slow_query_log", "ON").unwrap(), "SET GLOBAL slow_query_log = 'ON'");
+        for name in ["read_only", "super_read_only", "gtid_purged", "sync_binlog ", ""] {
+            assert!(sql(name, "1").unwrap_err().contains("allowed list"), "{name}");
         }
         for value in ["", "1; DROP", "a'b", "1 2", "--", "1e5x "] {
             assert!(sql("sync_binlog", value).is_err(), "{value}");

@@ -15,11 +15,7 @@ pub struct Version {
 
 impl Version {
     /// The oldest release with `CHANGE REPLICATION SOURCE TO`, in whose dialect all is said.
-    pub const OLDEST: Self = Self {
-        major: 8,
-        minor: 0,
-        patch: 23,
-    };
+    pub const OLDEST: Self = Self { major: 8, minor: 0, patch: 23 };
 
     /// Reads what `SELECT VERSION()` answered, such as `8.4.10-10.1` or `9.7.4-2`. MariaDB's
     /// answers, and what is no version at all, are `None`.
@@ -28,15 +24,9 @@ impl Version {
         if text.to_ascii_lowercase().contains("mariadb") {
             return None;
         }
-        let numbers = text
-            .split(|c: char| !c.is_ascii_digit() && c != '.')
-            .next()?;
+        let numbers = text.split(|c: char| !c.is_ascii_digit() && c != '.').next()?;
         let mut parts = numbers.split('.').map(|part| part.parse().ok());
-        let version = Self {
-            major: parts.next()??,
-            minor: parts.next()??,
-            patch: parts.next()??,
-        };
+        let version = Self { major: parts.next()??, minor: parts.next()??, patch: parts.next()?? };
         Some(version)
     }
 
@@ -59,13 +49,7 @@ mod tests {
 
     #[test]
     fn reads_the_forms_that_servers_answer() {
-        let version = |major, minor, patch| {
-            Some(Version {
-                major,
-                minor,
-                patch,
-            })
-        };
+        let version = |major, minor, patch| Some(Version { major, minor, patch });
         assert_eq!(Version::parse("9.7.4-2"), version(9, 7, 4));
         assert_eq!(Version::parse("8.0.46-37.1"), version(8, 0, 46));
         assert_eq!(Version::parse("8.4.0"), version(8, 4, 0));

@@ -17,7 +17,7 @@ use berth_model::{
 };
 use tokio::{task::JoinSet, time::timeout};
 
-use super::{ImageFacts, InstanceObservation, Observation, Observed, probes};
+use super::{ContainerFacts, ImageFacts, InstanceObservation, Observation, Observed, probes};
 use crate::host::Host;
 
 /// How long a pass waits for its probes.
@@ -34,6 +34,7 @@ enum Found {
     Instance(EntryKey, Box<InstanceObservation>),
     Image(String, Observed<ImageFacts>),
     Disk(Observed<u64>, Observed<berth_runtime::BlockDevice>),
+    Strays(Vec<ContainerFacts>),
 }
 
 impl Gatherer {
@@ -44,11 +45,7 @@ impl Gatherer {
     }
 
     /// Observes everything that the goals speak of. `busy` are the lanes at work.
-    pub async fn gather(
-        &self,
-        goals: &Arc<Goals>,
-        busy: BTreeMap<String, String>,
-    ) -> Observation {
+    pub async fn gather(&self, goals: &Arc<Goals>, busy: BTreeMap<String, String>) -> Observation {
         let mut observation = unknown(&self.host, goals, busy);
         let mut probes = JoinSet::new();
         for reference in observation.images.keys() {
@@ -68,6 +65,10 @@ impl Gatherer {
         self.begin(&mut probes, "disk".to_owned(), move || {
             let (free, device) = probes::disk(&host);
             Found::Disk(free, device)
+        });
+        let (host, known) = (Arc::clone(&self.host), Arc::clone(goals));
+        self.begin(&mut probes, "strays".to_owned(), move || {
+            Found::Strays(probes::strays(&host, &known))
         });
         let all = async {
             while let Some(ended) = probes.join_next().await {
@@ -107,6 +108,7 @@ impl Observation {
             Found::Image(reference, image) => {
                 self.images.insert(reference, image);
             }
+            Found::Strays(strays) => self.strays = strays,
             Found::Disk(free, device) => {
                 self.data_free_bytes = free;
                 self.data_device = device;
@@ -130,12 +132,14 @@ fn unknown(host: &Host, goals: &Goals, busy: BTreeMap<String, String>) -> Observ
         server: late(),
         source: late(),
         port_taken: late(),
+        log_bytes: late(),
     };
     Observation {
         instances: goals.own.keys().map(|key| (key.clone(), instance())).collect(),
         images: references.map(|reference| (reference, late())).collect(),
         data_free_bytes: late(),
         data_device: late(),
+        strays: Vec::new(),
         busy,
     }
 }

@@ -59,6 +59,8 @@ pub enum Purpose {
     Seed,
     /// To serve.
     Serve,
+    /// To initialise a template.
+    Template,
 }
 
 /// The life of a container.
@@ -153,6 +155,8 @@ pub struct InstanceObservation {
     pub source: Observed<SourceFacts>,
     /// Who listens on its port while its own container does not run.
     pub port_taken: Observed<SocketAddr>,
+    /// How large its server's log is, in bytes.
+    pub log_bytes: Observed<u64>,
 }
 
 /// Everything observed in one pass.
@@ -166,6 +170,9 @@ pub struct Observation {
     pub data_free_bytes: Observed<u64>,
     /// The disk that the data directories are on, for io limits.
     pub data_device: Observed<berth_runtime::BlockDevice>,
+    /// Containers that are no instance's: what is left of making templates, or a
+    /// stranger's.
+    pub strays: Vec<ContainerFacts>,
     /// The lanes that are at work, and what they do.
     pub busy: BTreeMap<String, String>,
 }

@@ -20,8 +20,7 @@ use super::{
 };
 use crate::{
     config::Config,
-    data,
-    files,
+    data, files,
     host::Host,
     mysql::{
         self, Deadline, Server, SourceView,
@@ -48,6 +47,7 @@ pub(super) fn instance(host: &Host, goals: &Goals, key: &EntryKey) -> InstanceOb
         data: data::inspect(&host.config.instance_dir(key), key).into(),
         source: source(host, goals, placed),
         port_taken: port_taken(&host.config, &placed.entry, &container),
+        log_bytes: log_bytes(&host.config.log_file(key)),
         container,
         server,
     }
@@ -197,14 +197,38 @@ fn own_address(config: &Config) -> IpAddr {
 /// Asks the source as its replicas would, over TCP and TLS: an answer also proves that it
 /// serves, and that the accounts are there.
 fn source_view(host: &Host, address: (IpAddr, u16), cluster: &str) -> Result<SourceView, String> {
-    let key = FleetKey::read(&host.config.fleet_key)
-        .map_err(|error| files::chain(&error).join(": "))?;
+    let key =
+        FleetKey::read(&host.config.fleet_key).map_err(|error| files::chain(&error).join(": "))?;
     let password = key.password(cluster, Account::Check);
     let deadline = Deadline::after(SOURCE_WAIT);
     let (ip, port) = address;
-    let view = Server::connect_tcp(&ip.to_string(), port, Account::Check.user(), &password, deadline)
-        .and_then(|mut server| server.source_view(deadline));
+    let view =
+        Server::connect_tcp(&ip.to_string(), port, Account::Check.user(), &password, deadline)
+            .and_then(|mut server| server.source_view(deadline));
     view.map_err(|error| files::chain(&error).join(": "))
+}
+
+fn log_bytes(path: &Path) -> Observed<u64> {
+    match std::fs::metadata(path) {
+        Ok(meta) => Observed::Present(meta.len()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Observed::Absent,
+        Err(error) => Observed::Unknown(format!("cannot examine {}: {error}", path.display())),
+    }
+}
+
+/// The containers that are no own instance's. One that can't be read is left out.
+pub(super) fn strays(host: &Host, goals: &Goals) -> Vec<ContainerFacts> {
+    let own = |id: &ContainerId| {
+        id.as_str().parse().is_ok_and(|key: EntryKey| goals.own.contains_key(&key))
+    };
+    let listed = host.runtime.list().unwrap_or_default();
+    let others = listed.into_iter().filter(|(id, _)| !own(id));
+    others
+        .filter_map(|(_, container)| match container_facts(container.ok()?) {
+            Observed::Present(facts) => Some(facts),
+            Observed::Absent | Observed::Unknown(_) => None,
+        })
+        .collect()
 }
 
 /// Whether someone else listens on the instance's port, tried by bind(2). Not asked while

@@ -2,18 +2,18 @@
 //! of its master on top of it. Nothing here is ever served: the seeding server has no
 //! network, and only a marker that says `ready` opens one that has.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use berth_model::{
     goal::{GoalState, Role},
     status::InstanceState,
 };
 
-use super::{Decision, Step, Subject, Verb, instance, serve, shared, spec};
+use super::{Decision, Plan, Step, Subject, Verb, instance, serve, shared, spec, step::donor_in};
 use crate::{
     data::{DataState, Marker, Origin, marker::MARKER_VERSION},
     mysql::CloneState,
-    observe::{Observed, ServerFacts},
+    observe::{Observation, Observed, ServerFacts},
 };
 
 /// What a data directory needs at least beside the template, for logs and temporary files.
@@ -126,6 +126,7 @@ pub(super) fn seed(subject: &Subject<'_>, from: &str) -> Decision {
         Some(CloneState::Completed) => {
             Decision::waiting(STATE, "waiting for the server to end after CLONE")
         }
+        Some(CloneState::Failed) if is_untouched(server) => begin(subject),
         Some(CloneState::Failed | CloneState::Interrupted) => give_up(subject, server),
         Some(CloneState::NotStarted) | None => begin(subject),
     }
@@ -159,6 +160,13 @@ fn begin(subject: &Subject<'_>) -> Decision {
     }
 }
 
+/// Whether a CLONE that failed had not begun to drop the old data, so that another can
+/// follow on the same server.
+fn is_untouched(server: &ServerFacts) -> bool {
+    let stages = server.snapshot.clone.iter().flat_map(|clone| &clone.stages);
+    stages.filter(|stage| stage.name == "DROP DATA").all(|stage| stage.state == "Not Started")
+}
+
 /// CLONE failed: what it left is removed, and the seed is begun afresh.
 fn give_up(subject: &Subject<'_>, server: &ServerFacts) -> Decision {
     let why = server.snapshot.clone.as_ref().map_or("", |clone| clone.error_message.as_str());
@@ -171,4 +179,29 @@ fn give_up(subject: &Subject<'_>, server: &ServerFacts) -> Decision {
             Step::RemoveContainer { id },
         ],
     )
+}
+
+/// A donor serves one CLONE at a time, and refuses others; so only one is begun, and the
+/// rest wait for it. The first in the order of keys goes first.
+pub(super) fn one_clone_per_donor(plan: &mut Plan, observation: &Observation) {
+    let running = observation.instances.values().filter_map(|seen| {
+        let clone = seen.server.present()?.snapshot.clone.as_ref()?;
+        (clone.state == CloneState::Running).then(|| clone.source.clone())
+    });
+    let mut in_use: BTreeSet<String> = running.collect();
+    in_use.extend(observation.busy.values().filter_map(|words| donor_in(words)));
+    for decision in plan.instances.values_mut() {
+        let donor = decision.steps.iter().find_map(|step| match step {
+            Step::Sql { verb: Verb::Clone { donor }, .. } => Some(donor.to_string()),
+            _ => None,
+        });
+        if let Some(donor) = donor
+            && !in_use.insert(donor.clone())
+        {
+            *decision = Decision::waiting(
+                decision.state,
+                format!("waiting for the donor {donor}, from which another is being cloned"),
+            );
+        }
+    }
 }

@@ -2,10 +2,7 @@
 
 use std::time::Duration;
 
-use berth_model::{
-    goal::GoalState,
-    status::InstanceState,
-};
+use berth_model::{goal::GoalState, status::InstanceState};
 use berth_runtime::{ExitInfo, ExitStatus};
 
 use super::{Decision, Step, Subject, bootstrap, serve, spec};
@@ -30,10 +27,7 @@ pub(super) fn decide(subject: &Subject<'_>) -> Decision {
 }
 
 /// Ends and removes the container, then goes on with `then`.
-fn without_container(
-    subject: &Subject<'_>,
-    then: impl Fn(&Subject<'_>) -> Decision,
-) -> Decision {
+fn without_container(subject: &Subject<'_>, then: impl Fn(&Subject<'_>) -> Decision) -> Decision {
     let id = subject.container_id();
     match &subject.seen.container {
         Observed::Absent => then(subject),
@@ -179,7 +173,9 @@ fn start(subject: &Subject<'_>, state: InstanceState) -> Decision {
 
 /// Blocked, if someone else listens on the instance's port.
 pub(super) fn port_taken(subject: &Subject<'_>, state: InstanceState) -> Option<Decision> {
-    let Observed::Present(listener) = &subject.seen.port_taken else { return None };
+    let Observed::Present(listener) = &subject.seen.port_taken else {
+        return None;
+    };
     Some(Decision::blocked(
         state,
         format!(
@@ -202,7 +198,10 @@ fn exited(subject: &Subject<'_>, marker: Option<&Marker>, exit: &ExitInfo) -> De
     {
         let seeded = DataState::Seeded { from: from.clone() };
         let mark = subject.mark(Marker { state: seeded, ..marker.clone() });
-        return Decision::act(InstanceState::Bootstrapping, vec![mark, remove]);
+        let mut steps = vec![mark, remove];
+        // The next container completes the CLONE; if it can't be started, a later pass says why.
+        steps.extend(start(subject, InstanceState::Bootstrapping).steps);
+        return Decision::act(InstanceState::Bootstrapping, steps);
     }
     let mut steps = vec![Step::RecordCrash { exit: describe(exit) }];
     if let Some(marker) = marker

@@ -27,7 +27,11 @@ use berth_model::{
 };
 use jiff::Timestamp;
 
-use crate::{config::Config, journal::Journal, observe::Observation};
+use crate::{
+    config::Config,
+    journal::Journal,
+    observe::{Observation, Observed},
+};
 pub use instance::describe as describe_exit;
 pub use shared::template_dir;
 pub use spec::labels;
@@ -65,6 +69,9 @@ pub struct Plan {
 /// How soon to look again while something is waited for.
 pub const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
+/// A log that has grown beyond this is rotated.
+pub const LOG_BYTES_MAX: u64 = 64 << 20;
+
 /// Plans one pass.
 #[must_use]
 pub fn plan(
@@ -80,15 +87,23 @@ pub fn plan(
         !waits && !observation.busy.contains_key(lane)
     });
     for (key, goal) in &goals.own {
-        let Some(seen) = observation.instances.get(key) else { continue };
+        let Some(seen) = observation.instances.get(key) else {
+            continue;
+        };
         let subject = Subject { config, goals, observation, journal, now, key, goal, seen };
         let mut decision = instance::decide(&subject);
+        if decision.steps.is_empty()
+            && matches!(seen.log_bytes, Observed::Present(size) if size > LOG_BYTES_MAX)
+        {
+            decision.steps.push(Step::RotateLog { path: config.log_file(key) });
+        }
         if let Some(doing) = observation.busy.get(key.as_str()) {
             decision.steps.clear();
             decision.waiting = Some(doing.clone());
         }
         plan.instances.insert(key.clone(), decision);
     }
+    bootstrap::one_clone_per_donor(&mut plan, observation);
     plan
 }
 

@@ -74,7 +74,8 @@ fn unproven_seed(
 
 /// The variables are held whatever else can't be done.
 fn keep_serving(subject: &Subject<'_>, server: &ServerFacts, decision: Decision) -> Decision {
-    let state = if server.snapshot.replica.is_some() { InstanceState::Minion } else { decision.state };
+    let state =
+        if server.snapshot.replica.is_some() { InstanceState::Minion } else { decision.state };
     Decision { state, steps: variables::hold(subject, server), ..decision }
 }
 
@@ -82,18 +83,12 @@ fn keep_serving(subject: &Subject<'_>, server: &ServerFacts, decision: Decision)
 /// source doesn't answer, which proves nothing.
 fn errant(subject: &Subject<'_>, server: &Snapshot) -> Option<GtidSet> {
     let source = serve::source_server(subject).present()?;
-    let errant =
-        mysql::errant(&server.gtid_executed, &source.gtid_executed, &source.server_uuid);
+    let errant = mysql::errant(&server.gtid_executed, &source.gtid_executed, &source.server_uuid);
     (!errant.is_empty()).then_some(errant)
 }
 
 /// No source is set: a minion fresh from its seed, or a master of old.
-fn unattached(
-    subject: &Subject<'_>,
-    marker: &Marker,
-    server: &Snapshot,
-    source: Peer,
-) -> Decision {
+fn unattached(subject: &Subject<'_>, marker: &Marker, server: &Snapshot, source: Peer) -> Decision {
     if marker.role == Some(Role::Master) {
         return Decision::blocked(
             InstanceState::Demoting,
@@ -117,10 +112,7 @@ fn unattached(
 }
 
 fn attach(subject: &Subject<'_>, state: InstanceState, source: Peer) -> Decision {
-    let steps = vec![
-        subject.sql(Verb::PointAt { source }),
-        subject.sql(Verb::StartReplication),
-    ];
+    let steps = vec![subject.sql(Verb::PointAt { source }), subject.sql(Verb::StartReplication)];
     Decision::act(state, steps)
 }
 

@@ -140,7 +140,9 @@ fn gate(subject: &Subject<'_>, marker: &Marker, server: &Snapshot) -> Result<(),
 
 /// Whether another instance of this host takes writes, or might: not knowing is no leave.
 fn writes(subject: &Subject<'_>, key: &berth_model::EntryKey) -> bool {
-    let Some(seen) = subject.observation.instances.get(key) else { return false };
+    let Some(seen) = subject.observation.instances.get(key) else {
+        return false;
+    };
     let runs = seen
         .container
         .present()

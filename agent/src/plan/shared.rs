@@ -1,15 +1,18 @@
 //! What several instances need, made once: unpacked images, and initialised data
 //! directories to copy.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use berth_model::goal::{GoalState, Goals};
+use berth_runtime::ContainerId;
 
 use super::{Step, spec};
 use crate::{
     config::Config,
     data::{DataFacts, DataState, Marker},
-    observe::{ContainerState, InstanceObservation, Observation, Observed},
+    observe::{
+        ContainerFacts, ContainerState, InstanceObservation, Observation, Observed, Purpose,
+    },
 };
 
 /// The lane in which an image is unpacked. The colon keeps it apart from entry keys.
@@ -17,9 +20,14 @@ pub(super) fn image_lane(config_digest: &str) -> String {
     format!("image:{config_digest}")
 }
 
+/// How the names of the lanes begin in which templates are made.
+const TEMPLATE_LANE: &str = "template:";
+/// How the ids of the containers begin that make templates.
+pub(super) const TEMPLATE_ID: &str = "template-";
+
 /// The lane in which a template is made.
 pub(super) fn template_lane(config_digest: &str) -> String {
-    format!("template:{config_digest}")
+    format!("{TEMPLATE_LANE}{config_digest}")
 }
 
 /// The directory of the template of an image, below the data directories so that its
@@ -38,12 +46,16 @@ pub(super) fn plan(
     let mut lanes = BTreeMap::new();
     for (key, goal) in &goals.own {
         let entry = &goal.placed.entry;
-        let Some(seen) = observation.instances.get(key) else { continue };
+        let Some(seen) = observation.instances.get(key) else {
+            continue;
+        };
         if entry.state != GoalState::Started || !needs_image(seen) {
             continue;
         }
         let reference = entry.image.as_deref().unwrap_or(&config.image);
-        let Some(Observed::Present(image)) = observation.images.get(reference) else { continue };
+        let Some(Observed::Present(image)) = observation.images.get(reference) else {
+            continue;
+        };
         match &image.tree {
             None => {
                 let unpack = Step::UnpackImage { reference: reference.to_owned() };
@@ -59,7 +71,27 @@ pub(super) fn plan(
             Some(_) => {}
         }
     }
+    let making = lanes.keys().chain(observation.busy.keys()).any(|l| l.starts_with(TEMPLATE_LANE));
+    if !making {
+        lanes.extend(observation.strays.iter().filter_map(left_over));
+    }
     lanes
+}
+
+/// What an agent left that was killed while it made a template; asked only while none is
+/// being made. Other strays are only reported.
+fn left_over(stray: &ContainerFacts) -> Option<(String, Vec<Step>)> {
+    let of_template = stray.purpose == Some(Purpose::Template)
+        || (stray.purpose.is_none() && stray.id.starts_with(TEMPLATE_ID));
+    if !of_template {
+        return None;
+    }
+    let id = ContainerId::new(stray.id.as_str()).ok()?;
+    let steps = vec![
+        Step::StopContainer { id: id.clone(), grace: Duration::ZERO },
+        Step::RemoveContainer { id },
+    ];
+    Some((format!("container:{}", stray.id), steps))
 }
 
 fn needs_image(seen: &InstanceObservation) -> bool {

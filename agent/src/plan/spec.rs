@@ -13,7 +13,7 @@ use berth_runtime::{
     Bind, ContainerId, ContainerSpec, CpuMax, IoLimit, Limits, Rlimits, Tmpfs, User,
 };
 
-use super::{Step, Subject};
+use super::{Step, Subject, shared::TEMPLATE_ID};
 use crate::{
     data,
     mysql::initialise::{self, Mode, ServerSpec, Sizing},
@@ -52,35 +52,43 @@ impl Purpose {
         match self {
             Self::Seed => "seed",
             Self::Serve => "serve",
+            Self::Template => "template",
         }
     }
 
     /// From the label.
     #[must_use]
     pub fn from_label(label: &str) -> Option<Self> {
-        [Self::Seed, Self::Serve].into_iter().find(|purpose| purpose.label() == label)
+        let all = [Self::Seed, Self::Serve, Self::Template];
+        all.into_iter().find(|purpose| purpose.label() == label)
     }
 }
 
-/// What of the goal only a new container can follow. Compared as text with what a running
+/// What of the goal only a new container can follow. The size is one of them: a memory limit
+/// below what a running server uses would have the kernel kill it. Compared as text with what a running
 /// container was made from; a new version of berth alone changes nothing in it, so an
 /// upgrade of the agent restarts no database.
 pub(super) fn made_from(subject: &Subject<'_>) -> String {
     let entry = subject.entry();
-    format!("image={} port={}", subject.image_reference(), entry.port)
+    format!("image={} port={} size={}", subject.image_reference(), entry.port, entry.size)
 }
 
 /// The container of a server that serves.
 pub(super) fn serve(subject: &Subject<'_>, tree: &TreeFacts) -> Result<Step, String> {
-    container(subject, tree, Purpose::Serve)
+    container(subject, tree, Purpose::Serve, Mode::Serve)
 }
 
 /// The container of a server that is being seeded.
 pub(super) fn seed(subject: &Subject<'_>, tree: &TreeFacts) -> Result<Step, String> {
-    container(subject, tree, Purpose::Seed)
+    container(subject, tree, Purpose::Seed, Mode::Seed)
 }
 
-fn container(subject: &Subject<'_>, tree: &TreeFacts, purpose: Purpose) -> Result<Step, String> {
+fn container(
+    subject: &Subject<'_>,
+    tree: &TreeFacts,
+    purpose: Purpose,
+    mode: Mode,
+) -> Result<Step, String> {
     let limits = limits(subject)?;
     let entry = subject.entry();
     let memory = entry.size.of(subject.config.memory_bytes);
@@ -93,20 +101,14 @@ fn container(subject: &Subject<'_>, tree: &TreeFacts, purpose: Purpose) -> Resul
         report_host: subject.config.host.to_string(),
         sizing: Sizing::for_limit(memory).map_err(|error| error.to_string())?,
     };
-    let mode = match purpose {
-        Purpose::Serve => Mode::Serve,
-        Purpose::Seed => Mode::Seed,
-    };
     let arguments = initialise::server_args(&server, mode);
     let socket_dir = subject.config.socket_dir(subject.key);
     let data_dir = data::mysql_dir(&subject.dir());
     let owner = tree.owner.ok_or("the image has no user mysql")?;
     let log = subject.config.log_file(subject.key);
     let mut spec = mysqld(subject.container_id(), tree, owner, arguments, log)?;
-    spec.mounts = vec![
-        bind(data_dir, DATA_IN_CONTAINER),
-        bind(socket_dir.clone(), SOCKET_DIR_IN_CONTAINER),
-    ];
+    spec.mounts =
+        vec![bind(data_dir, DATA_IN_CONTAINER), bind(socket_dir.clone(), SOCKET_DIR_IN_CONTAINER)];
     spec.limits = limits;
     spec.hostname = subject.key.as_str().chars().take(63).collect();
     let digest = match subject.observation.images.get(subject.image_reference()) {
@@ -124,10 +126,7 @@ fn label(owner: &str, purpose: &str, made_from: &str, image: &str) -> BTreeMap<S
         (labels::MADE_FROM, made_from),
         (labels::IMAGE, image),
     ];
-    pairs
-        .into_iter()
-        .map(|(name, value)| (name.to_owned(), value.to_owned()))
-        .collect()
+    pairs.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
 }
 
 fn bind(source: PathBuf, destination: &str) -> Bind {
@@ -168,7 +167,7 @@ fn mysqld(
 pub(super) fn template(dir: &Path, config_digest: &str, tree: &TreeFacts) -> Option<Step> {
     let owner = tree.owner?;
     let name = config_digest.rsplit(':').next()?.get(..16)?;
-    let id = ContainerId::new(format!("template-{name}")).ok()?;
+    let id = ContainerId::new(format!("{TEMPLATE_ID}{name}")).ok()?;
     let log = dir.join("initialise.log");
     let init_dir = dir.join("init");
     let init_file = Path::new(INIT_DIR_IN_CONTAINER).join(INIT_FILE);
@@ -178,7 +177,7 @@ pub(super) fn template(dir: &Path, config_digest: &str, tree: &TreeFacts) -> Opt
         bind(data::mysql_dir(dir), DATA_IN_CONTAINER),
         Bind { read_only: true, ..bind(init_dir.clone(), INIT_DIR_IN_CONTAINER) },
     ];
-    spec.labels = label(name, "template", "", config_digest);
+    spec.labels = label(name, Purpose::Template.label(), "", config_digest);
     Some(Step::MakeTemplate {
         dir: dir.to_owned(),
         init: (init_dir.join(INIT_FILE), initialise::INIT_SQL.to_owned()),
@@ -187,8 +186,7 @@ pub(super) fn template(dir: &Path, config_digest: &str, tree: &TreeFacts) -> Opt
     })
 }
 
-/// What the goal limits. All but the memory may change while the container runs; the
-/// buffer pool follows the memory at the next start.
+/// What the goal limits.
 pub(super) fn limits(subject: &Subject<'_>) -> Result<Limits, String> {
     let entry = subject.entry();
     let io = entry.io;
@@ -233,9 +231,11 @@ fn millicores(cores: f64) -> u64 {
     (cores * 1000.0).round() as u64
 }
 
-/// The step that gives a running container the limits of its goal, if they differ.
+/// The step that gives a running container the limits of its goal, if they differ. Its
+/// memory stays what it was made with, see [`made_from`].
 pub(super) fn limits_change(subject: &Subject<'_>, container: &ContainerFacts) -> Option<Step> {
-    let wanted = limits(subject).ok()?;
+    let memory_max_bytes = container.limits.memory_max_bytes;
+    let wanted = Limits { memory_max_bytes, ..limits(subject).ok()? };
     (wanted != container.limits)
         .then(|| Step::SetLimits { id: subject.container_id(), limits: Box::new(wanted) })
 }

@@ -81,6 +81,11 @@ pub enum Step {
         /// All its limits.
         limits: Box<Limits>,
     },
+    /// Rotate a server's log.
+    RotateLog {
+        /// The log.
+        path: PathBuf,
+    },
     /// Say something to a server.
     Sql {
         /// The directory of its socket on the host.
@@ -167,6 +172,7 @@ impl fmt::Display for Step {
             Self::RemoveContainer { .. } => f.write_str("remove container"),
             Self::RecordCrash { exit } => write!(f, "note the server's end ({exit})"),
             Self::SetLimits { .. } => f.write_str("change limits"),
+            Self::RotateLog { .. } => f.write_str("rotate log"),
             Self::Sql { verb, .. } => verb.fmt(f),
         }
     }
@@ -187,7 +193,15 @@ impl fmt::Display for Verb {
             Self::PointAt { source } => write!(f, "replicate from {source}"),
             Self::StartReplication => f.write_str("start replication"),
             Self::StopReplication => f.write_str("stop replication"),
-            Self::Clone { donor } => write!(f, "clone from {donor}"),
+            Self::Clone { donor } => write!(f, "{CLONE_FROM}{donor}"),
         }
     }
+}
+
+/// How the words of a CLONE begin.
+const CLONE_FROM: &str = "clone from ";
+
+/// The donor in the words of a lane that clones.
+pub(super) fn donor_in(words: &str) -> Option<String> {
+    words.strip_prefix(CLONE_FROM).map(str::to_owned)
 }

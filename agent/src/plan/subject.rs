@@ -75,11 +75,9 @@ impl<'a> Subject<'a> {
     /// The source's address; otherwise what is missing.
     pub(super) fn source_peer(&self, state: InstanceState) -> Result<Peer, Decision> {
         match &self.seen.source {
-            Observed::Present(source) => Ok(Peer {
-                host: source.address.0,
-                port: source.address.1,
-                cluster: self.cluster(),
-            }),
+            Observed::Present(source) => {
+                Ok(Peer { host: source.address.0, port: source.address.1, cluster: self.cluster() })
+            }
             Observed::Absent => Err(Decision::blocked(state, "the goal names no master")),
             Observed::Unknown(why) => {
                 Err(Decision::blocked(state, format!("the master's address is not known: {why}")))
@@ -123,7 +121,9 @@ impl<'a> Subject<'a> {
             (!last.error.is_empty()).then(|| last.error.join(": "))
         });
         match failed {
-            Some(error) => Decision::blocked(state, format!("waiting for {what}, which fails: {error}")),
+            Some(error) => {
+                Decision::blocked(state, format!("waiting for {what}, which fails: {error}"))
+            }
             None => Decision::waiting(state, format!("waiting for {what}")),
         }
     }

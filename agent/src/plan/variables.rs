@@ -32,11 +32,7 @@ fn role_variables(role: Role, server: &Snapshot) -> Vec<Verb> {
     };
     let held = [
         ("sync_binlog", server.held.sync_binlog, sync_binlog),
-        (
-            "innodb_flush_log_at_trx_commit",
-            server.held.innodb_flush_log_at_trx_commit,
-            flush,
-        ),
+        ("innodb_flush_log_at_trx_commit", server.held.innodb_flush_log_at_trx_commit, flush),
     ];
     held.into_iter()
         .filter(|(_, is, should)| is != should)
@@ -63,9 +59,7 @@ fn goal_variables(
 ) -> Vec<Verb> {
     wanted
         .iter()
-        .filter(|(name, value)| {
-            found.get(*name).is_some_and(|is| !same(is, &value.to_string()))
-        })
+        .filter(|(name, value)| found.get(*name).is_some_and(|is| !same(is, &value.to_string())))
         .map(|(name, value)| Verb::SetGlobal { name: name.clone(), value: value.to_string() })
         .collect()
 }

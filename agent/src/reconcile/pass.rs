@@ -100,7 +100,9 @@ impl Loop {
         let files = match tokio::time::timeout(READ_WAIT, reading).await {
             Ok(Ok(Ok(files))) => files,
             Ok(Ok(Err(error))) => return self.keep_goals(&files::chain(&error).join(": ")),
-            Ok(Err(_)) | Err(_) => return self.keep_goals("the goal directory can't be read in time"),
+            Ok(Err(_)) | Err(_) => {
+                return self.keep_goals("the goal directory can't be read in time");
+            }
         };
         self.goals = Arc::new(resolve::resolve(&self.facts, &files, &self.in_force));
         let accepted = self.goals.in_force();
@@ -166,7 +168,8 @@ impl Loop {
     /// An instance that is removed and has vanished from the files needs no memory.
     fn forget_removed(&mut self, plan: &Plan) {
         let gone = |key: &EntryKey| {
-            let removed = plan.instances.get(key).is_some_and(|d| d.state == InstanceState::Removed);
+            let removed =
+                plan.instances.get(key).is_some_and(|d| d.state == InstanceState::Removed);
             let orphaned =
                 self.goals.own.get(key).is_some_and(|goal| goal.standing == Standing::Orphaned);
             removed && orphaned
@@ -219,7 +222,8 @@ impl Loop {
         let busy = self.lanes.board().read();
         let each = plan.instances.iter().filter(|(key, _)| !busy.contains_key(key.as_str()));
         let instances = each.filter_map(|(key, decision)| self.look_again(key, decision, now));
-        let retries = self.journal.values().filter_map(|r| r.retry_at).map(|at| at.duration_since(now));
+        let retries =
+            self.journal.values().filter_map(|r| r.retry_at).map(|at| at.duration_since(now));
         let due = retries.filter(|wait| wait.is_positive()).map(unsigned);
         instances.chain(due).min().unwrap_or(Duration::MAX)
     }

@@ -54,7 +54,9 @@ impl Watches {
 
 /// Begins to watch; false if it can't be, which the next pass tries again.
 fn watch(host: &Arc<Host>, waker: &Waker, key: &EntryKey) -> bool {
-    let Ok(id) = ContainerId::new(key.as_str()) else { return false };
+    let Ok(id) = ContainerId::new(key.as_str()) else {
+        return false;
+    };
     let watch = match host.runtime.watch(&id) {
         Ok(Some(watch)) => watch,
         Ok(None) => return false,
@@ -63,7 +65,9 @@ fn watch(host: &Arc<Host>, waker: &Waker, key: &EntryKey) -> bool {
             return false;
         }
     };
-    let Ok(fd) = watch.as_fd().try_clone_to_owned() else { return false };
+    let Ok(fd) = watch.as_fd().try_clone_to_owned() else {
+        return false;
+    };
     tokio::spawn(await_end(Arc::clone(host), waker.clone(), key.clone(), watch, fd));
     true
 }

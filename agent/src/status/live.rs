@@ -39,10 +39,16 @@ pub fn read(config: &Config, runtime: Option<&Runtime>) -> Result<StatusDocument
     let mut document: StatusDocument = files::read_json(&path)?
         .ok_or_else(|| StatusError::None { path: path.display().to_string() })?;
     document.agent.state = agent_state(&document, Timestamp::now());
-    let Some(runtime) = runtime else { return Ok(document) };
+    let Some(runtime) = runtime else {
+        return Ok(document);
+    };
     for (key, instance) in &mut document.instances {
-        let Ok(id) = ContainerId::new(key.as_str()) else { continue };
-        let Ok(Some(container)) = runtime.inspect(&id) else { continue };
+        let Ok(id) = ContainerId::new(key.as_str()) else {
+            continue;
+        };
+        let Ok(Some(container)) = runtime.inspect(&id) else {
+            continue;
+        };
         if let Some(shown) = &mut instance.container {
             shown.pid = match container.state {
                 State::Running { pid, .. } => Some(pid.unsigned_abs()),

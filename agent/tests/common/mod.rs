@@ -14,7 +14,6 @@ use std::{
     os::unix::{fs::PermissionsExt as _, process::CommandExt as _},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
-    sync::OnceLock,
     thread,
     time::{Duration, Instant},
 };
@@ -36,15 +35,8 @@ pub(crate) fn root_fs() -> PathBuf {
          run real servers",
     );
     let root = PathBuf::from(root);
-    assert!(
-        root.join("usr/sbin/mysqld").exists(),
-        "no mysqld below {}",
-        root.display()
-    );
-    assert!(
-        nix::unistd::geteuid().is_root(),
-        "these tests need root: they make namespaces"
-    );
+    assert!(root.join("usr/sbin/mysqld").exists(), "no mysqld below {}", root.display());
+    assert!(nix::unistd::geteuid().is_root(), "these tests need root: they make namespaces");
     root
 }
 
@@ -66,19 +58,12 @@ pub(crate) fn wait_for<T>(what: &str, mut condition: impl FnMut() -> Option<T>) 
 }
 
 fn temp_dir() -> TempDir {
-    tempfile::Builder::new()
-        .prefix("berth-test-mysql-")
-        .tempdir()
-        .unwrap()
+    tempfile::Builder::new().prefix("berth-test-mysql-").tempdir().unwrap()
 }
 
 /// A port that nobody listens on now.
 pub(crate) fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port()
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 /// mysqld's command line: mount and PID namespaces of its own, `dir` at /mnt.
@@ -88,11 +73,7 @@ fn command(dir: &Path, args: Vec<std::ffi::OsString>) -> Command {
          exec chroot \"$root\" /usr/sbin/mysqld --no-defaults --user=root \"$@\"";
     let mut command = Command::new("unshare");
     command.args(["--mount", "--pid", "--fork", "--kill-child=KILL", "--"]);
-    command
-        .args(["sh", "-c", SCRIPT, "sh"])
-        .arg(root_fs())
-        .arg(dir)
-        .args(args);
+    command.args(["sh", "-c", SCRIPT, "sh"]).arg(root_fs()).arg(dir).args(args);
     command.envs(initialise::ENVIRONMENT.iter().copied());
     command.stdin(Stdio::null());
     // SAFETY: prctl is async-signal-safe and touches no memory of the parent.
@@ -104,32 +85,59 @@ fn command(dir: &Path, args: Vec<std::ffi::OsString>) -> Command {
     command
 }
 
-/// A new data directory, made once per test program, and never started.
-fn template() -> &'static Path {
-    static TEMPLATE: OnceLock<TempDir> = OnceLock::new();
-    TEMPLATE
-        .get_or_init(|| {
-            let dir = temp_dir();
-            fs::write(dir.path().join("init.sql"), initialise::INIT_SQL).unwrap();
-            let args =
-                initialise::initialise_args(Path::new("/mnt/data"), Path::new("/mnt/init.sql"));
-            let output = command(dir.path(), args).output().unwrap();
-            let log = String::from_utf8_lossy(&output.stderr);
-            assert!(
-                output.status.success(),
-                "mysqld --initialize-insecure failed:\n{log}"
-            );
-            dir
-        })
-        .path()
+/// A copy of a new data directory, without what would make it the same server as another.
+///
+/// The original is made once for all test programs and kept in cargo's directory for tests.
+/// Its key is written last: one that a killed run left half made has none, and is made anew.
+pub(crate) fn new_directory() -> TempDir {
+    let base = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let template = base.join("berth-test-mysql-template");
+    let lock = fs::File::create(base.join("berth-test-mysql-template.lock")).unwrap();
+    let key = template_key();
+    loop {
+        lock.lock_shared().unwrap();
+        if fs::read_to_string(template.join("key")).is_ok_and(|found| found == key) {
+            return copy_of(&template);
+        }
+        lock.unlock().unwrap();
+        lock.lock().unwrap();
+        if !fs::read_to_string(template.join("key")).is_ok_and(|found| found == key) {
+            make_template(&template, &key);
+        }
+        lock.unlock().unwrap();
+    }
 }
 
-/// A data directory of its own, without what would make it the same server as another.
-pub(crate) fn new_directory() -> TempDir {
+/// What the template depends on.
+fn template_key() -> String {
+    let mysqld = root_fs().join("usr/sbin/mysqld");
+    let metadata = fs::metadata(&mysqld).unwrap();
+    let changed = metadata.modified().unwrap();
+    let (args, sql) = (template_args(), initialise::INIT_SQL);
+    format!("{mysqld:?} {} {changed:?} {args:?}\n{sql}", metadata.len())
+}
+
+fn template_args() -> Vec<std::ffi::OsString> {
+    initialise::initialise_args(Path::new("/mnt/data"), Path::new("/mnt/init.sql"))
+}
+
+fn make_template(template: &Path, key: &str) {
+    if template.exists() {
+        fs::remove_dir_all(template).unwrap();
+    }
+    fs::create_dir(template).unwrap();
+    fs::write(template.join("init.sql"), initialise::INIT_SQL).unwrap();
+    let output = command(template, template_args()).output().unwrap();
+    let log = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "mysqld --initialize-insecure failed:\n{log}");
+    fs::write(template.join("key"), key).unwrap();
+}
+
+fn copy_of(template: &Path) -> TempDir {
     let dir = temp_dir();
     let copied = Command::new("cp")
         .args(["-a", "--reflink=auto"])
-        .args([template().join("data"), dir.path().join("data")])
+        .args([template.join("data"), dir.path().join("data")])
         .status()
         .unwrap();
     assert!(copied.success());
@@ -155,10 +163,12 @@ impl Mysqld {
         Self::start(new_directory(), Mode::Serve)
     }
 
-    /// A new, writable server.
+    /// A new, writable server that lets its clients in.
     pub(crate) fn writable() -> Self {
         let mysqld = Self::serve();
-        mysqld.connect().set_writable(soon()).unwrap();
+        let mut server = mysqld.connect();
+        server.set_writable(soon()).unwrap();
+        server.set_offline_mode(false, soon()).unwrap();
         mysqld
     }
 
@@ -190,10 +200,7 @@ impl Mysqld {
         let up = wait_for("mysqld to answer", || {
             if let Some(status) = mysqld.child.try_wait().unwrap() {
                 let log = log_of(mysqld.dir.path());
-                assert!(
-                    log.contains("Bind on TCP/IP port"),
-                    "mysqld ended, {status}:\n{log}"
-                );
+                assert!(log.contains("Bind on TCP/IP port"), "mysqld ended, {status}:\n{log}");
                 return Some(false);
             }
             Server::connect(&mysqld.socket(), soon()).ok().map(|_| true)
@@ -249,18 +256,13 @@ impl Mysqld {
         let output = self.client(sql).output().unwrap();
         let error = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{sql}: {error}");
-        String::from_utf8(output.stdout)
-            .unwrap()
-            .trim_end()
-            .to_owned()
+        String::from_utf8(output.stdout).unwrap().trim_end().to_owned()
     }
 
     /// The second client, to run beside the test.
     pub(crate) fn client(&self, sql: &str) -> Command {
         let mut client = Command::new("mariadb");
-        client
-            .args(["--no-defaults", "-uroot", "-N", "-B", "-S"])
-            .arg(self.socket());
+        client.args(["--no-defaults", "-uroot", "-N", "-B", "-S"]).arg(self.socket());
         client.args(["-e", sql]);
         client
     }
@@ -281,13 +283,7 @@ pub(crate) struct Beside(Child);
 impl Beside {
     pub(crate) fn run(mysqld: &Mysqld, sql: &str) -> Self {
         let mut client = mysqld.client(sql);
-        Self(
-            client
-                .stdout(Stdio::null())
-                .stderr(Stdio::null())
-                .spawn()
-                .unwrap(),
-        )
+        Self(client.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap())
     }
 }
 
@@ -321,10 +317,7 @@ pub(crate) fn passwords(cluster: &str) -> BTreeMap<Purpose, Secret> {
     fs::write(&path, [42; 32]).unwrap();
     fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
     let key = FleetKey::read(&path).unwrap();
-    Purpose::ALL
-        .into_iter()
-        .map(|purpose| (purpose, key.password(cluster, purpose)))
-        .collect()
+    Purpose::ALL.into_iter().map(|purpose| (purpose, key.password(cluster, purpose))).collect()
 }
 
 /// A writable server with the accounts.

@@ -12,11 +12,7 @@ pub(super) struct Broken {
 }
 
 fn broken<T>(field: &'static str, problem: impl Into<String>, remedy: &str) -> Result<T, Broken> {
-    Err(Broken {
-        field,
-        problem: problem.into(),
-        remedy: remedy.to_owned(),
-    })
+    Err(Broken { field, problem: problem.into(), remedy: remedy.to_owned() })
 }
 
 /// Turns the form on disk into a validated entry.
@@ -57,28 +53,17 @@ pub(super) fn entry(key: &EntryKey, raw: RawEntry) -> Result<Entry, Broken> {
 
 fn check_app_id(key: &EntryKey, app_id: Option<&str>) -> Result<(), Broken> {
     let Some(app_id) = app_id else { return Ok(()) };
-    let host = key
-        .as_str()
-        .strip_suffix(app_id)
-        .and_then(|rest| rest.strip_suffix('-'));
+    let host = key.as_str().strip_suffix(app_id).and_then(|rest| rest.strip_suffix('-'));
     if host.is_some_and(|host| !host.is_empty()) {
         return Ok(());
     }
     let problem = format!("found {app_id:?}, expected what follows \"<host>-\" in the key");
-    broken(
-        "app_id",
-        problem,
-        "write the same name in the key and in app_id",
-    )
+    broken("app_id", problem, "write the same name in the key and in app_id")
 }
 
 fn check_port(field: &'static str, port: u16) -> Result<(), Broken> {
     if port == 0 {
-        return broken(
-            field,
-            "found 0, expected a port from 1 to 65535",
-            "choose a port",
-        );
+        return broken(field, "found 0, expected a port from 1 to 65535", "choose a port");
     }
     Ok(())
 }
@@ -100,16 +85,12 @@ fn source(
             REMEDY,
         ),
         (Role::Master, _, _) => Ok(None),
-        (Role::Minion, None, _) => broken(
-            "data.master_host",
-            "found a minion without master_host, expected one",
-            REMEDY,
-        ),
-        (Role::Minion, _, None) => broken(
-            "data.master_port",
-            "found a minion without master_port, expected one",
-            REMEDY,
-        ),
+        (Role::Minion, None, _) => {
+            broken("data.master_host", "found a minion without master_host, expected one", REMEDY)
+        }
+        (Role::Minion, _, None) => {
+            broken("data.master_port", "found a minion without master_port, expected one", REMEDY)
+        }
     }
 }
 
@@ -120,16 +101,11 @@ fn is_host(text: &str) -> bool {
 
 fn check_limits(io: &super::IoLimits, cpu: &super::CpuLimits) -> Result<(), Broken> {
     const REMEDY: &str = "leave the field out for no limit";
-    for (field, iops) in [
-        ("data.io.read_iops", io.read_iops),
-        ("data.io.write_iops", io.write_iops),
-    ] {
+    for (field, iops) in
+        [("data.io.read_iops", io.read_iops), ("data.io.write_iops", io.write_iops)]
+    {
         if iops == Some(0) {
-            return broken(
-                field,
-                "found 0, expected at least 1 operation per second",
-                REMEDY,
-            );
+            return broken(field, "found 0, expected at least 1 operation per second", REMEDY);
         }
     }
     if let Some(cores) = cpu.cores
@@ -161,27 +137,15 @@ fn check_not_yet(
     }
     if let Network::Vlan { .. } = network {
         let problem = "found the mode \"vlan\", expected \"host\"";
-        return broken(
-            "data.network",
-            problem,
-            "this version of berth has only the host mode",
-        );
+        return broken("data.network", problem, "this version of berth has only the host mode");
     }
     if let Bootstrap::Snapshot(url) = bootstrap {
         let problem = format!("found the snapshot {url:?}, expected \"master\"");
-        return broken(
-            "data.bootstrap",
-            problem,
-            "this version of berth seeds only by CLONE",
-        );
+        return broken("data.bootstrap", problem, "this version of berth seeds only by CLONE");
     }
     if let Some(first) = sidecars.first() {
         let problem = format!("found the sidecar {first:?}, expected none");
-        return broken(
-            "data.sidecars",
-            problem,
-            "this version of berth runs no sidecars",
-        );
+        return broken("data.sidecars", problem, "this version of berth runs no sidecars");
     }
     Ok(())
 }

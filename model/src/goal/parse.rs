@@ -39,21 +39,14 @@ impl ParsedFile {
             problem,
             remedy: remedy.to_owned(),
         };
-        Self {
-            file: file.to_owned(),
-            entries: Vec::new(),
-            refusals: vec![refusal],
-        }
+        Self { file: file.to_owned(), entries: Vec::new(), refusals: vec![refusal] }
     }
 }
 
 /// Parses the text of the file called `file`.
 #[must_use]
 pub fn file(file: &str, text: &str) -> ParsedFile {
-    let mut parsed = ParsedFile {
-        file: file.to_owned(),
-        ..ParsedFile::default()
-    };
+    let mut parsed = ParsedFile { file: file.to_owned(), ..ParsedFile::default() };
     let mut deserializer = serde_json::Deserializer::from_str(text);
     let members = deserializer
         .deserialize_map(Members)
@@ -77,17 +70,10 @@ pub fn file(file: &str, text: &str) -> ParsedFile {
 
 fn not_an_object(file: &str, error: &serde_json::Error) -> Refusal {
     Refusal {
-        location: Location {
-            file: file.to_owned(),
-            line: error.line(),
-            column: error.column(),
-        },
+        location: Location { file: file.to_owned(), line: error.line(), column: error.column() },
         entry: None,
         field: None,
-        problem: format!(
-            "found {}, expected one JSON object of entries",
-            without_place(error)
-        ),
+        problem: format!("found {}, expected one JSON object of entries", without_place(error)),
         remedy: "correct the file; until then its entries keep their last good goals".to_owned(),
     }
 }
@@ -112,13 +98,7 @@ fn member(
     let location = Location::at(file, text, offset);
     let refuse = |location: Location, field: Option<String>, problem: String, remedy: &str| {
         let entry = Some(key.to_owned());
-        Box::new(Refusal {
-            location,
-            entry,
-            field,
-            problem,
-            remedy: remedy.to_owned(),
-        })
+        Box::new(Refusal { location, entry, field, problem, remedy: remedy.to_owned() })
     };
     match key {
         "$schema" => return Ok(None),
@@ -127,24 +107,14 @@ fn member(
                 Ok(GOAL_VERSION) => Ok(None),
                 _ => {
                     let problem = format!("found {value}, expected {GOAL_VERSION}");
-                    Err(refuse(
-                        location,
-                        None,
-                        problem,
-                        "use a berth that knows this version",
-                    ))
+                    Err(refuse(location, None, problem, "use a berth that knows this version"))
                 }
             };
         }
         _ => {}
     }
     let name = key.parse::<EntryKey>().map_err(|error| {
-        refuse(
-            location.clone(),
-            None,
-            error.to_string(),
-            "rename the entry to <host>-<app_id>",
-        )
+        refuse(location.clone(), None, error.to_string(), "rename the entry to <host>-<app_id>")
     })?;
     if !key.trim_matches('-').contains('-') {
         let problem = format!("found the key {key:?}, expected <host>-<app_id>");
@@ -161,12 +131,7 @@ fn member(
         let field = Some(broken.field.to_owned());
         refuse(location.clone(), field, broken.problem, &broken.remedy)
     })?;
-    Ok(Some(PlacedEntry {
-        key: name,
-        location,
-        text: compact,
-        entry,
-    }))
+    Ok(Some(PlacedEntry { key: name, location, text: compact, entry }))
 }
 
 fn deserialize(value: &RawValue) -> Result<RawEntry, (Option<String>, serde_json::Error)> {

@@ -22,27 +22,16 @@ impl Location {
     /// The whole of a file.
     #[must_use]
     pub fn whole(file: &str) -> Self {
-        Self {
-            file: file.to_owned(),
-            line: 0,
-            column: 0,
-        }
+        Self { file: file.to_owned(), line: 0, column: 0 }
     }
 
     /// The place `offset` bytes into `text`.
     #[must_use]
     pub fn at(file: &str, text: &str, offset: usize) -> Self {
         let before = &text.as_bytes()[..offset.min(text.len())];
-        let line_start = before
-            .iter()
-            .rposition(|byte| *byte == b'\n')
-            .map_or(0, |at| at + 1);
+        let line_start = before.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
         let newlines = before.iter().filter(|byte| **byte == b'\n').count();
-        Self {
-            file: file.to_owned(),
-            line: newlines + 1,
-            column: before.len() - line_start + 1,
-        }
+        Self { file: file.to_owned(), line: newlines + 1, column: before.len() - line_start + 1 }
     }
 }
 

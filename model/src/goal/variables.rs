@@ -52,10 +52,7 @@ const U32: i64 = u32::MAX as i64;
 /// Every variable that a goal may hold.
 pub const ALLOWED: &[(&str, Kind)] = &[
     ("binlog_expire_logs_seconds", Kind::Integer(3600, U32)),
-    (
-        "binlog_row_image",
-        Kind::Word(&["FULL", "MINIMAL", "NOBLOB"]),
-    ),
+    ("binlog_row_image", Kind::Word(&["FULL", "MINIMAL", "NOBLOB"])),
     ("binlog_rows_query_log_events", Kind::Switch),
     ("connect_timeout", Kind::Integer(2, 31_536_000)),
     ("event_scheduler", Kind::Switch),
@@ -96,10 +93,7 @@ pub const ALLOWED: &[(&str, Kind)] = &[
 pub fn check(name: &str, value: &VariableValue) -> Result<(), String> {
     let Some((_, kind)) = ALLOWED.iter().find(|(allowed, _)| *allowed == name) else {
         let names: Vec<_> = ALLOWED.iter().map(|(allowed, _)| *allowed).collect();
-        return Err(format!(
-            "found the variable {name:?}, expected one of {}",
-            names.join(", ")
-        ));
+        return Err(format!("found the variable {name:?}, expected one of {}", names.join(", ")));
     };
     let fits = match (kind, value) {
         (Kind::Switch, VariableValue::Switch(_)) => true,
@@ -124,7 +118,5 @@ pub fn check(name: &str, value: &VariableValue) -> Result<(), String> {
         Kind::Number(low, high) => format!("a number from {low} to {high}"),
         Kind::Word(words) => format!("one of {}", words.join(", ")),
     };
-    Err(format!(
-        "found {value} for the variable {name:?}, expected {expected}"
-    ))
+    Err(format!("found {value} for the variable {name:?}, expected {expected}"))
 }

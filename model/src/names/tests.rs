@@ -4,12 +4,7 @@ use super::*;
 
 #[test]
 fn ordinary_names_are_accepted() {
-    for text in [
-        "dbhost01",
-        "dbhost01-orders-orders-us1-cluster8-db4",
-        "a",
-        "0.a_b-c",
-    ] {
+    for text in ["dbhost01", "dbhost01-orders-orders-us1-cluster8-db4", "a", "0.a_b-c"] {
         assert_eq!(text.parse::<EntryKey>().unwrap().as_str(), text);
     }
 }
@@ -33,8 +28,5 @@ fn an_entry_belongs_to_the_host_before_the_dash() {
     assert_eq!(key.app_id_on(&host("db1")), Some("orders-a"));
     assert_eq!(key.app_id_on(&host("db")), None);
     assert_eq!(key.app_id_on(&host("db1-orders-a")), None);
-    assert_eq!(
-        "db1-".parse::<EntryKey>().unwrap().app_id_on(&host("db1")),
-        None
-    );
+    assert_eq!("db1-".parse::<EntryKey>().unwrap().app_id_on(&host("db1")), None);
 }

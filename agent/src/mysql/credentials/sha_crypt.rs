@@ -44,11 +44,7 @@ fn sha256_crypt(password: &[u8], salt: &[u8], rounds: u32) -> [u8; 32] {
     first.update(repeat(&alternate, length));
     let mut bits = length;
     while bits > 0 {
-        first.update(if bits & 1 == 1 {
-            &alternate[..]
-        } else {
-            password
-        });
+        first.update(if bits & 1 == 1 { &alternate[..] } else { password });
         bits >>= 1;
     }
     let mut digest: [u8; 32] = first.finalize().into();

@@ -20,20 +20,12 @@ fn passwords_are_the_same_everywhere_and_for_nothing_else() {
             let secret = key.password(cluster, purpose);
             assert_eq!(secret, key.password(cluster, purpose));
             assert_eq!(secret.expose().len(), 32);
-            assert!(
-                secret
-                    .expose()
-                    .chars()
-                    .all(|c| c.is_ascii_alphanumeric() || "-_".contains(c))
-            );
+            assert!(secret.expose().chars().all(|c| c.is_ascii_alphanumeric() || "-_".contains(c)));
             assert!(seen.insert(secret.expose().to_owned()));
         }
     }
     // Fixed for ever: hosts of different releases must agree. Computed with Python's hmac.
-    assert_eq!(
-        key.password("orders", Purpose::Replication).expose(),
-        PINNED
-    );
+    assert_eq!(key.password("orders", Purpose::Replication).expose(), PINNED);
 }
 
 #[test]
@@ -58,19 +50,10 @@ fn key_files_that_are_not_safe_are_refused_by_path() {
         assert!(matches!(error, KeyError::Length { length: found, .. } if found == length));
     }
     let (dir, path) = key_file(&[&[7; 31][..], b"\n\n\n"].concat(), 0o600);
-    assert!(matches!(
-        FleetKey::read(&path),
-        Err(KeyError::Length { length: 31, .. })
-    ));
-    assert!(matches!(
-        FleetKey::read(dir.path()),
-        Err(KeyError::NotAFile { .. })
-    ));
+    assert!(matches!(FleetKey::read(&path), Err(KeyError::Length { length: 31, .. })));
+    assert!(matches!(FleetKey::read(dir.path()), Err(KeyError::NotAFile { .. })));
     let missing = dir.path().join("missing");
-    assert!(matches!(
-        FleetKey::read(&missing),
-        Err(KeyError::Read { .. })
-    ));
+    assert!(matches!(FleetKey::read(&missing), Err(KeyError::Read { .. })));
 }
 
 #[test]
@@ -78,10 +61,7 @@ fn a_named_pipe_does_not_hang() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("pipe");
     nix::unistd::mkfifo(&path, nix::sys::stat::Mode::from_bits_truncate(0o600)).unwrap();
-    assert!(matches!(
-        FleetKey::read(&path),
-        Err(KeyError::NotAFile { .. })
-    ));
+    assert!(matches!(FleetKey::read(&path), Err(KeyError::NotAFile { .. })));
 }
 
 #[test]

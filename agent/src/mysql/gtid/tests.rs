@@ -13,10 +13,8 @@ fn set(text: &str) -> GtidSet {
 
 #[test]
 fn canonical_form_joins_sorts_and_lowers() {
-    let text = format!(
-        "{}:7:1-3:4-5,\n{A}:Beta:9:alpha:2-4 , ,{A}:alpha:5",
-        B.to_ascii_uppercase()
-    );
+    let text =
+        format!("{}:7:1-3:4-5,\n{A}:Beta:9:alpha:2-4 , ,{A}:alpha:5", B.to_ascii_uppercase());
     let expected = format!("{A}:alpha:2-5:beta:9,{B}:1-5:7");
     assert_eq!(set(&text).to_string(), expected);
 }
@@ -55,10 +53,7 @@ fn refuses_what_is_no_set() {
 fn the_largest_numbers_do_not_overflow() {
     let all = set(&format!("{A}:1-9223372036854775806"));
     let most = set(&format!("{A}:1-9223372036854775805"));
-    assert_eq!(
-        all.subtract(&most).to_string(),
-        format!("{A}:9223372036854775806")
-    );
+    assert_eq!(all.subtract(&most).to_string(), format!("{A}:9223372036854775806"));
     assert_eq!(all.union(&most), all);
     assert_eq!(all.count(), 9_223_372_036_854_775_806);
 }
@@ -94,27 +89,19 @@ fn intervals() -> impl Strategy<Value = Vec<(usize, usize, u64, u64)>> {
 
 fn model(intervals: &[(usize, usize, u64, u64)]) -> Model {
     let each = intervals.iter().copied();
-    each.flat_map(|(u, t, first, more)| (first..=first + more).map(move |n| (u, t, n)))
-        .collect()
+    each.flat_map(|(u, t, first, more)| (first..=first + more).map(move |n| (u, t, n))).collect()
 }
 
 fn text(intervals: &[(usize, usize, u64, u64)]) -> String {
     let each = intervals.iter().map(|&(u, t, first, more)| {
-        let tag = if TAGS[t].is_empty() {
-            String::new()
-        } else {
-            format!(":{}", TAGS[t])
-        };
+        let tag = if TAGS[t].is_empty() { String::new() } else { format!(":{}", TAGS[t]) };
         format!("{}{tag}:{first}-{}", UUIDS[u], first + more)
     });
     each.collect::<Vec<_>>().join(",")
 }
 
 fn of_model(model: &Model) -> GtidSet {
-    let each = model
-        .iter()
-        .map(|&(u, t, n)| (u, t, n, 0))
-        .collect::<Vec<_>>();
+    let each = model.iter().map(|&(u, t, n)| (u, t, n, 0)).collect::<Vec<_>>();
     set(&text(&each))
 }
 

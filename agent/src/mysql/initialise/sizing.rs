@@ -69,16 +69,8 @@ impl Sizing {
         let rest = limit - if small { 320 * MIB } else { 640 * MIB };
         let pool = rest - (rest / 4).min(8 * GIB);
         let pool_instances = (pool / GIB).clamp(1, 8);
-        let step = if pool < CHUNK {
-            MIB
-        } else {
-            pool_instances * CHUNK
-        };
-        Ok(Self {
-            buffer_pool: pool / step * step,
-            pool_instances,
-            small,
-        })
+        let step = if pool < CHUNK { MIB } else { pool_instances * CHUNK };
+        Ok(Self { buffer_pool: pool / step * step, pool_instances, small })
     }
 
     /// The arguments that say so.

@@ -30,12 +30,7 @@ fn a_serving_server_boots_read_only_and_a_seeded_one_unreachable() {
     assert!(!has(&serve, "--skip-networking=ON"));
     assert!(has(&seed, "--super-read-only=OFF") && has(&seed, "--skip-networking=ON"));
     for args in [&serve, &seed] {
-        for arg in [
-            "--skip-replica-start=ON",
-            "--gtid-mode=ON",
-            "--port=7335",
-            "--server-id=42",
-        ] {
+        for arg in ["--skip-replica-start=ON", "--gtid-mode=ON", "--port=7335", "--server-id=42"] {
             assert!(has(args, arg), "{arg}");
         }
         assert!(has(args, "--plugin-load-add=mysql_clone.so"));
@@ -62,10 +57,7 @@ fn identity_files_are_those_that_name_a_server() {
 fn server_ids_are_fixed_by_the_key() {
     // The first four bytes of sha256sum.
     assert_eq!(server_id("dbhost01-orders-db4"), 0x47c0_ef70);
-    assert_ne!(
-        server_id("dbhost01-orders-db4"),
-        server_id("dbhost01-orders-db5")
-    );
+    assert_ne!(server_id("dbhost01-orders-db4"), server_id("dbhost01-orders-db5"));
 }
 
 #[test]
@@ -76,10 +68,7 @@ fn known_limits_give_known_pools() {
     assert_eq!(pool(2048 * MIB).buffer_pool, 1024 * MIB);
     assert!(pool(2047 * MIB).small && !pool(2048 * MIB).small);
     let large = pool(64 * 1024 * MIB);
-    assert_eq!(
-        (large.buffer_pool, large.pool_instances),
-        (55 * 1024 * MIB, 8)
-    );
+    assert_eq!((large.buffer_pool, large.pool_instances), (55 * 1024 * MIB, 8));
     let error = Sizing::for_limit(384 * MIB - 1).unwrap_err();
     assert!(error.to_string().contains("too few"));
 }

@@ -83,10 +83,7 @@ impl Server {
     /// [`Error::CloneStatus`]; 1146 when the plugin is not loaded.
     pub fn clone_status(&mut self, deadline: Deadline) -> Result<Option<CloneStatus>> {
         self.read_clone_status(deadline)
-            .map_err(|cause| Error::CloneStatus {
-                server: self.name().to_owned(),
-                cause,
-            })
+            .map_err(|cause| Error::CloneStatus { server: self.name().to_owned(), cause })
     }
 
     pub(in crate::mysql) fn read_clone_status(
@@ -102,24 +99,21 @@ impl Server {
 }
 
 fn parse(row: &Row, stages: &[Row]) -> std::result::Result<CloneStatus, Cause> {
-    let session = Some(row.parse::<u32>("session")?).filter(|id| *id != 0);
+    let state_text = row.text("state")?;
+    // Of a clone that has ended the column keeps a session that may be another's by now.
+    let session =
+        Some(row.parse::<u32>("session")?).filter(|id| *id != 0 && state_text == "In Progress");
     let gtid_executed = row.optional("gtid_executed")?.unwrap_or_default();
     Ok(CloneStatus {
-        state: state(row.text("state")?, session)?,
+        state: state(state_text, session)?,
         error_no: row.parse("error_no")?,
-        error_message: row
-            .optional("error_message")?
-            .unwrap_or_default()
-            .to_owned(),
+        error_message: row.optional("error_message")?.unwrap_or_default().to_owned(),
         source: row.text("source")?.to_owned(),
         gtid_executed: gtid_executed
             .parse()
             .map_err(|error: crate::mysql::ParseGtidError| Cause::Answer(error.to_string()))?,
         session,
-        stages: stages
-            .iter()
-            .map(stage)
-            .collect::<std::result::Result<_, _>>()?,
+        stages: stages.iter().map(stage).collect::<std::result::Result<_, _>>()?,
     })
 }
 

@@ -38,9 +38,7 @@ fn only_refusal(text: &str) -> Refusal {
 fn a_fleets_own_entry_is_accepted_as_it_is() {
     let parsed = file("10-a.json", FLEET);
     assert_eq!(parsed.refusals, []);
-    let [placed] = &parsed.entries[..] else {
-        panic!("{parsed:?}")
-    };
+    let [placed] = &parsed.entries[..] else { panic!("{parsed:?}") };
     assert_eq!(placed.location.to_string(), "10-a.json:2:46");
     assert_eq!(placed.entry.role, Role::Minion);
     assert_eq!(placed.entry.state, GoalState::Started);
@@ -58,30 +56,17 @@ fn the_short_form_is_accepted() {
     }"#;
     let parsed = file("a.json", text);
     assert_eq!(parsed.refusals, []);
-    let roles: Vec<_> = parsed
-        .entries
-        .iter()
-        .map(|placed| placed.entry.role)
-        .collect();
+    let roles: Vec<_> = parsed.entries.iter().map(|placed| placed.entry.role).collect();
     assert_eq!(roles, [Role::Master, Role::Minion]);
 }
 
 #[test]
 fn what_is_not_an_object_refuses_the_file() {
-    for (text, line) in [
-        ("", 1),
-        ("\n\nnull", 3),
-        ("[1]", 1),
-        ("{\n \"h-a\": {", 2),
-        ("{} x", 1),
-    ] {
+    for (text, line) in [("", 1), ("\n\nnull", 3), ("[1]", 1), ("{\n \"h-a\": {", 2), ("{} x", 1)] {
         let refusal = only_refusal(text);
         assert_eq!(refusal.entry, None, "{text:?}");
         assert_eq!(refusal.location.line, line, "{text:?}: {refusal}");
-        assert!(
-            refusal.problem.contains("expected one JSON object"),
-            "{refusal}"
-        );
+        assert!(refusal.problem.contains("expected one JSON object"), "{refusal}");
     }
 }
 
@@ -90,62 +75,27 @@ fn a_refusal_names_line_column_found_and_expected() {
     let refusal = only_refusal(&with("\"role\": \"captain\""));
     assert_eq!(refusal.field.as_deref(), Some("data.role"));
     assert_eq!(refusal.location.line, 11);
-    assert!(
-        refusal.to_string().starts_with("10-a.json:11:"),
-        "{refusal}"
-    );
+    assert!(refusal.to_string().starts_with("10-a.json:11:"), "{refusal}");
     assert!(refusal.problem.contains("captain") && refusal.problem.contains("`minion`"));
 }
 
 #[test]
 fn each_kind_of_mistake_refuses_its_entry() {
     let cases = [
-        (
-            with("\"role\": \"minion\", \"colour\": 1"),
-            "data.colour",
-            "unknown field",
-        ),
+        (with("\"role\": \"minion\", \"colour\": 1"), "data.colour", "unknown field"),
         (with("\"role\": 7"), "data.role", "found 7, expected a word"),
-        (
-            FLEET.replace("\"all\"", "\"most\""),
-            "data.size",
-            "\"most\"",
-        ),
-        (
-            FLEET.replace("\"all\"", "4096"),
-            "data.size",
-            "bare number 4096",
-        ),
-        (
-            FLEET.replace("\"started\"", "\"paused\""),
-            "state",
-            "paused",
-        ),
-        (
-            FLEET.replace("\"master_host\": \"dbhost30\",", ""),
-            "data.master_host",
-            "without",
-        ),
-        (
-            FLEET.replace("\"master_port\": 7335,", ""),
-            "data.master_port",
-            "without",
-        ),
+        (FLEET.replace("\"all\"", "\"most\""), "data.size", "\"most\""),
+        (FLEET.replace("\"all\"", "4096"), "data.size", "bare number 4096"),
+        (FLEET.replace("\"started\"", "\"paused\""), "state", "paused"),
+        (FLEET.replace("\"master_host\": \"dbhost30\",", ""), "data.master_host", "without"),
+        (FLEET.replace("\"master_port\": 7335,", ""), "data.master_port", "without"),
         (
             FLEET.replace("\"port\": 7335,\n      \"size\"", "\"port\": 0, \"size\""),
             "data.port",
             "0",
         ),
-        (
-            FLEET.replace("7335,\n      \"size\"", "70000, \"size\""),
-            "data.port",
-            "70000",
-        ),
-        (
-            FLEET.replace("\"orders-orders-us1-cluster8-db4\",", "\"x\","),
-            "app_id",
-            "\"x\"",
-        ),
+        (FLEET.replace("7335,\n      \"size\"", "70000, \"size\""), "data.port", "70000"),
+        (FLEET.replace("\"orders-orders-us1-cluster8-db4\",", "\"x\","), "app_id", "\"x\""),
         (
             with("\"role\": \"minion\", \"variables\": {\"datadir\": \"/\"}"),
             "data.variables",
@@ -156,44 +106,22 @@ fn each_kind_of_mistake_refuses_its_entry() {
             "data.variables",
             "whole number",
         ),
-        (
-            with("\"role\": \"minion\", \"io\": {\"read_iops\": 0}"),
-            "data.io.read_iops",
-            "found 0",
-        ),
+        (with("\"role\": \"minion\", \"io\": {\"read_iops\": 0}"), "data.io.read_iops", "found 0"),
         (
             with("\"role\": \"minion\", \"io\": {\"read_bps\": 10}"),
             "data.io.read_bps",
             "bare number",
         ),
-        (
-            with("\"role\": \"minion\", \"cpu\": {\"cores\": 0}"),
-            "data.cpu.cores",
-            "found 0",
-        ),
-        (
-            with("\"role\": \"minion\", \"network\": {\"mode\": \"tun\"}"),
-            "data.network",
-            "tun",
-        ),
-        (
-            with("\"role\": \"minion\", \"sidecars\": [\"x\"]"),
-            "data.sidecars",
-            "\"x\"",
-        ),
+        (with("\"role\": \"minion\", \"cpu\": {\"cores\": 0}"), "data.cpu.cores", "found 0"),
+        (with("\"role\": \"minion\", \"network\": {\"mode\": \"tun\"}"), "data.network", "tun"),
+        (with("\"role\": \"minion\", \"sidecars\": [\"x\"]"), "data.sidecars", "\"x\""),
     ];
     for (text, field, problem) in cases {
         assert_ne!(text, FLEET, "{field}");
         let refusal = only_refusal(&text);
-        assert_eq!(
-            refusal.entry.as_deref(),
-            Some("dbhost01-orders-orders-us1-cluster8-db4")
-        );
+        assert_eq!(refusal.entry.as_deref(), Some("dbhost01-orders-orders-us1-cluster8-db4"));
         let named = refusal.field.as_deref().unwrap_or_default();
-        assert!(
-            named.starts_with(field) || field.starts_with(named),
-            "{field}: {refusal}"
-        );
+        assert!(named.starts_with(field) || field.starts_with(named), "{field}: {refusal}");
         assert!(refusal.problem.contains(problem), "{field}: {refusal}");
         assert!(refusal.location.line > 1, "{refusal}");
     }
@@ -209,11 +137,7 @@ fn one_bad_entry_leaves_the_others() {
     }"#;
     let parsed = file("a.json", text);
     assert_eq!(parsed.entries.len(), 1);
-    let lines: Vec<_> = parsed
-        .refusals
-        .iter()
-        .map(|refusal| refusal.location.line)
-        .collect();
+    let lines: Vec<_> = parsed.refusals.iter().map(|refusal| refusal.location.line).collect();
     assert_eq!(lines, [3, 4, 5]);
 }
 

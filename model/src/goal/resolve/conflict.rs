@@ -56,9 +56,7 @@ fn in_effect<'a>(
     candidates: &'a BTreeMap<EntryKey, PlacedEntry>,
     in_force: &'a BTreeMap<EntryKey, PlacedEntry>,
 ) -> BTreeMap<&'a EntryKey, &'a PlacedEntry> {
-    let kept = in_force
-        .iter()
-        .filter(|(_, placed)| belongs_to(placed, &host.name));
+    let kept = in_force.iter().filter(|(_, placed)| belongs_to(placed, &host.name));
     kept.chain(candidates.iter()).collect()
 }
 
@@ -70,11 +68,7 @@ fn conflicts(host: &HostFacts, entries: &BTreeMap<&EntryKey, &PlacedEntry>) -> V
         .filter(|placed| placed.entry.state == GoalState::Started)
         .collect();
     let source = |entry: &Entry| {
-        source_of(
-            entry,
-            |key| entries.get(key).copied(),
-            entries.values().copied(),
-        )
+        source_of(entry, |key| entries.get(key).copied(), entries.values().copied())
     };
     let mut found = two_masters(&own, |placed| cluster_of(placed, source));
     found.extend(one_port(&own));
@@ -88,23 +82,13 @@ fn grouped<'a, K: Ord>(
 ) -> Vec<(K, Vec<EntryKey>)> {
     let mut groups: BTreeMap<K, Vec<EntryKey>> = BTreeMap::new();
     for placed in entries {
-        groups
-            .entry(key(placed))
-            .or_default()
-            .push(placed.key.clone());
+        groups.entry(key(placed)).or_default().push(placed.key.clone());
     }
-    groups
-        .into_iter()
-        .filter(|(_, members)| members.len() > 1)
-        .collect()
+    groups.into_iter().filter(|(_, members)| members.len() > 1).collect()
 }
 
 fn names(members: &[EntryKey]) -> String {
-    members
-        .iter()
-        .map(ToString::to_string)
-        .collect::<Vec<_>>()
-        .join(" and ")
+    members.iter().map(ToString::to_string).collect::<Vec<_>>().join(" and ")
 }
 
 fn two_masters<'a>(
@@ -129,18 +113,12 @@ fn two_masters<'a>(
 
 fn one_port(own: &[&PlacedEntry]) -> Vec<Conflict> {
     let conflict = |(port, members): (u16, Vec<EntryKey>)| Conflict {
-        problem: format!(
-            "found port {port} in {}, expected a port for each",
-            names(&members)
-        ),
+        problem: format!("found port {port} in {}, expected a port for each", names(&members)),
         members,
         field: "data.port",
         remedy: "choose another port",
     };
-    grouped(own, |placed| placed.entry.port)
-        .into_iter()
-        .map(conflict)
-        .collect()
+    grouped(own, |placed| placed.entry.port).into_iter().map(conflict).collect()
 }
 
 /// Shares of a host whose memory isn't known here are added up on a host of this size.
@@ -150,22 +128,14 @@ fn memory(host: &HostFacts, own: &[&PlacedEntry]) -> Option<Conflict> {
     let fixed = |placed: &&&PlacedEntry| matches!(placed.entry.size, HostShare::Bytes(_));
     let (counted, total): (Vec<&PlacedEntry>, u64) = match host.memory_bytes {
         Some(bytes) => (own.to_vec(), bytes),
-        None => (
-            own.iter().filter(|p| !fixed(p)).copied().collect(),
-            IMAGINED_HOST_BYTES,
-        ),
+        None => (own.iter().filter(|p| !fixed(p)).copied().collect(), IMAGINED_HOST_BYTES),
     };
-    let asked: u128 = counted
-        .iter()
-        .map(|placed| u128::from(placed.entry.size.of(total)))
-        .sum();
+    let asked: u128 = counted.iter().map(|placed| u128::from(placed.entry.size.of(total))).sum();
     if asked <= u128::from(total) {
         return None;
     }
-    let each: Vec<String> = counted
-        .iter()
-        .map(|placed| format!("{} ({})", placed.key, placed.entry.size))
-        .collect();
+    let each: Vec<String> =
+        counted.iter().map(|placed| format!("{} ({})", placed.key, placed.entry.size)).collect();
     let has = match host.memory_bytes {
         Some(bytes) => format!("the {} MiB that this host has for instances", bytes >> 20),
         None => "the whole host".to_owned(),
@@ -173,10 +143,7 @@ fn memory(host: &HostFacts, own: &[&PlacedEntry]) -> Option<Conflict> {
     Some(Conflict {
         members: counted.iter().map(|placed| placed.key.clone()).collect(),
         field: "data.size",
-        problem: format!(
-            "found sizes of {} that together exceed {has}",
-            each.join(", ")
-        ),
+        problem: format!("found sizes of {} that together exceed {has}", each.join(", ")),
         remedy: "make the sizes smaller, or stop or move an instance",
     })
 }

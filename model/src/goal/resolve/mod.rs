@@ -66,20 +66,9 @@ pub fn resolve(
     refuse_old_generations(&mut candidates, in_force, &mut refusals);
     conflict::settle(host, &mut candidates, in_force, &mut refusals);
     let held = Held::new(&refusals);
-    let mut goals = Goals {
-        own: BTreeMap::new(),
-        peers: BTreeMap::new(),
-        refusals,
-    };
+    let mut goals = Goals { own: BTreeMap::new(), peers: BTreeMap::new(), refusals };
     for (key, placed) in candidates {
-        goals.insert(
-            host,
-            key,
-            Goal {
-                placed,
-                standing: Standing::Current,
-            },
-        );
+        goals.insert(host, key, Goal { placed, standing: Standing::Current });
     }
     for (key, placed) in in_force {
         let own = belongs_to(placed, &host.name);
@@ -88,19 +77,8 @@ pub fn resolve(
         if present || !(own || kept) {
             continue;
         }
-        let standing = if kept {
-            Standing::LastGood
-        } else {
-            Standing::Orphaned
-        };
-        goals.insert(
-            host,
-            key.clone(),
-            Goal {
-                placed: placed.clone(),
-                standing,
-            },
-        );
+        let standing = if kept { Standing::LastGood } else { Standing::Orphaned };
+        goals.insert(host, key.clone(), Goal { placed: placed.clone(), standing });
     }
     goals.refusals.sort_by(|a, b| a.location.cmp(&b.location));
     goals
@@ -129,33 +107,19 @@ impl Goals {
     /// Every entry that is in force after this, the peers' included.
     #[must_use]
     pub fn in_force(&self) -> BTreeMap<EntryKey, PlacedEntry> {
-        let own = self
-            .own
-            .iter()
-            .map(|(key, goal)| (key.clone(), goal.placed.clone()));
-        own.chain(
-            self.peers
-                .iter()
-                .map(|(key, placed)| (key.clone(), placed.clone())),
-        )
-        .collect()
+        let own = self.own.iter().map(|(key, goal)| (key.clone(), goal.placed.clone()));
+        own.chain(self.peers.iter().map(|(key, placed)| (key.clone(), placed.clone()))).collect()
     }
 
     /// The entry of this key, on whichever host.
     #[must_use]
     pub fn entry(&self, key: &EntryKey) -> Option<&PlacedEntry> {
-        self.own
-            .get(key)
-            .map(|goal| &goal.placed)
-            .or_else(|| self.peers.get(key))
+        self.own.get(key).map(|goal| &goal.placed).or_else(|| self.peers.get(key))
     }
 
     /// Every entry, this host's first.
     pub fn entries(&self) -> impl Iterator<Item = &PlacedEntry> {
-        self.own
-            .values()
-            .map(|goal| &goal.placed)
-            .chain(self.peers.values())
+        self.own.values().map(|goal| &goal.placed).chain(self.peers.values())
     }
 
     /// The entry that a minion replicates from, if it is known here.
@@ -197,9 +161,7 @@ fn cluster_of<'a>(
         _ => name,
     };
     // A name given in `data.name` is free text: where it is no name, the key is one.
-    stem.parse()
-        .or_else(|_| at.key.as_str().parse())
-        .expect("a key has the alphabet of a name")
+    stem.parse().or_else(|_| at.key.as_str().parse()).expect("a key has the alphabet of a name")
 }
 
 fn is_number(text: &str) -> bool {
@@ -238,15 +200,9 @@ fn candidates(
             single.insert(key.clone(), only.clone());
             continue;
         }
-        let all: Vec<String> = entries
-            .iter()
-            .map(|entry| entry.location.to_string())
-            .collect();
+        let all: Vec<String> = entries.iter().map(|entry| entry.location.to_string()).collect();
         for entry in entries {
-            let problem = format!(
-                "found the same key at {}, expected it once",
-                all.join(" and ")
-            );
+            let problem = format!("found the same key at {}, expected it once", all.join(" and "));
             refusals.push(refuse(entry, None, problem, "remove all but one"));
         }
     }
@@ -270,10 +226,9 @@ fn refuse_old_generations(
 ) {
     candidates.retain(|key, new| {
         let old = in_force.get(key);
-        let (Some(number), Some(old_number)) = (
-            new.entry.generation,
-            old.and_then(|old| old.entry.generation),
-        ) else {
+        let (Some(number), Some(old_number)) =
+            (new.entry.generation, old.and_then(|old| old.entry.generation))
+        else {
             return true;
         };
         let other = old.is_some_and(|old| old.text != new.text);
@@ -298,10 +253,7 @@ struct Held {
 
 impl Held {
     fn new(refusals: &[Refusal]) -> Self {
-        let keys = refusals
-            .iter()
-            .filter_map(|refusal| refusal.entry.clone())
-            .collect();
+        let keys = refusals.iter().filter_map(|refusal| refusal.entry.clone()).collect();
         let whole = refusals.iter().filter(|refusal| refusal.entry.is_none());
         let files = whole.map(|refusal| refusal.location.file.clone()).collect();
         Self { keys, files }

@@ -4,10 +4,7 @@ use super::*;
 use crate::goal::parse;
 
 fn host() -> HostFacts {
-    HostFacts {
-        name: "h".parse().unwrap(),
-        memory_bytes: Some(8 << 30),
-    }
+    HostFacts { name: "h".parse().unwrap(), memory_bytes: Some(8 << 30) }
 }
 
 fn entry(key: &str, data: &str) -> String {
@@ -15,10 +12,7 @@ fn entry(key: &str, data: &str) -> String {
 }
 
 fn master(key: &str, port: u16) -> String {
-    entry(
-        key,
-        &format!("\"role\": \"master\", \"port\": {port}, \"size\": \"1GiB\""),
-    )
+    entry(key, &format!("\"role\": \"master\", \"port\": {port}, \"size\": \"1GiB\""))
 }
 
 fn files(texts: &[&str]) -> Vec<ParsedFile> {
@@ -34,10 +28,7 @@ fn in_force(texts: &[&str]) -> BTreeMap<EntryKey, PlacedEntry> {
 }
 
 fn standing(goals: &Goals, key: &str) -> Option<Standing> {
-    goals
-        .own
-        .get(&key.parse().unwrap())
-        .map(|goal| goal.standing)
+    goals.own.get(&key.parse().unwrap()).map(|goal| goal.standing)
 }
 
 fn port(goals: &Goals, key: &str) -> u16 {
@@ -46,37 +37,22 @@ fn port(goals: &Goals, key: &str) -> u16 {
 
 #[test]
 fn entries_of_other_hosts_are_peers() {
-    let goals = resolve(
-        &host(),
-        &files(&[&master("h-a", 1), &master("i-b", 1)]),
-        &BTreeMap::new(),
-    );
+    let goals = resolve(&host(), &files(&[&master("h-a", 1), &master("i-b", 1)]), &BTreeMap::new());
     assert_eq!((goals.own.len(), goals.peers.len()), (1, 1));
     let with_dash = r#"{"h-1-a": {"app_id": "a", "data":
         {"role": "master", "port": 1, "size": "all"}}}"#;
     let goals = resolve(&host(), &files(&[with_dash]), &BTreeMap::new());
-    assert_eq!(
-        (goals.own.len(), goals.peers.len()),
-        (0, 1),
-        "app_id tells that the host is h-1"
-    );
+    assert_eq!((goals.own.len(), goals.peers.len()), (0, 1), "app_id tells that the host is h-1");
 }
 
 #[test]
 fn the_same_key_twice_names_both_files_and_keeps_the_last_good_goal() {
     let before = in_force(&[&master("h-a", 1)]);
-    let goals = resolve(
-        &host(),
-        &files(&[&master("h-a", 2), &master("h-a", 3)]),
-        &before,
-    );
+    let goals = resolve(&host(), &files(&[&master("h-a", 2), &master("h-a", 3)]), &before);
     assert_eq!(goals.refusals.len(), 2);
     for refusal in &goals.refusals {
         let text = refusal.to_string();
-        assert!(
-            text.contains("0.json:1:") && text.contains("1.json:1:"),
-            "{text}"
-        );
+        assert!(text.contains("0.json:1:") && text.contains("1.json:1:"), "{text}");
     }
     assert_eq!(standing(&goals, "h-a"), Some(Standing::LastGood));
     assert_eq!(port(&goals, "h-a"), 1);
@@ -109,19 +85,11 @@ fn generations_only_grow() {
         )
     };
     let before = in_force(&[&at(5, 1)]);
-    for (generation, new_port, accepted) in [
-        (5, 1, true),
-        (6, 2, true),
-        (4, 2, false),
-        (4, 1, false),
-        (5, 2, false),
-    ] {
+    for (generation, new_port, accepted) in
+        [(5, 1, true), (6, 2, true), (4, 2, false), (4, 1, false), (5, 2, false)]
+    {
         let goals = resolve(&host(), &files(&[&at(generation, new_port)]), &before);
-        assert_eq!(
-            goals.refusals.is_empty(),
-            accepted,
-            "{generation} {new_port}"
-        );
+        assert_eq!(goals.refusals.is_empty(), accepted, "{generation} {new_port}");
         assert_eq!(port(&goals, "h-a"), if accepted { new_port } else { 1 });
     }
 }
@@ -129,27 +97,15 @@ fn generations_only_grow() {
 #[test]
 fn what_is_in_force_wins_a_conflict() {
     let before = in_force(&[&master("h-a", 1)]);
-    let goals = resolve(
-        &host(),
-        &files(&[&master("h-a", 1), &master("h-b", 1)]),
-        &before,
-    );
+    let goals = resolve(&host(), &files(&[&master("h-a", 1), &master("h-b", 1)]), &before);
     assert_eq!(standing(&goals, "h-a"), Some(Standing::Current));
     assert_eq!(standing(&goals, "h-b"), None);
-    assert!(
-        goals.refusals[0].problem.contains("port 1 in h-a and h-b"),
-        "{:?}",
-        goals.refusals
-    );
+    assert!(goals.refusals[0].problem.contains("port 1 in h-a and h-b"), "{:?}", goals.refusals);
 }
 
 #[test]
 fn new_entries_in_conflict_are_all_refused() {
-    let goals = resolve(
-        &host(),
-        &files(&[&master("h-a", 1), &master("h-b", 1)]),
-        &BTreeMap::new(),
-    );
+    let goals = resolve(&host(), &files(&[&master("h-a", 1), &master("h-b", 1)]), &BTreeMap::new());
     assert_eq!((goals.own.len(), goals.refusals.len()), (0, 2));
 }
 
@@ -159,9 +115,7 @@ fn falling_back_settles_the_conflict_it_makes() {
     let swapped = files(&[&master("h-a", 2), &master("h-b", 1)]);
     assert_eq!(resolve(&host(), &swapped, &before).refusals, []);
     // h-b is refused for its size, so h-a can't have the port that h-b keeps.
-    let greedy = master("h-b", 1)
-        .replace("1GiB", "9GiB")
-        .replace("master", "primary");
+    let greedy = master("h-b", 1).replace("1GiB", "9GiB").replace("master", "primary");
     let goals = resolve(&host(), &files(&[&master("h-a", 2), &greedy]), &before);
     assert_eq!((port(&goals, "h-a"), port(&goals, "h-b")), (1, 2));
 }
@@ -179,11 +133,7 @@ fn two_masters_of_a_cluster_need_one_disabled() {
     };
     let both = files(&[&member(1, false), &member(2, false)]);
     let goals = resolve(&host(), &both, &BTreeMap::new());
-    assert!(
-        goals.refusals[0].problem.contains("masters of cluster x"),
-        "{:?}",
-        goals.refusals
-    );
+    assert!(goals.refusals[0].problem.contains("masters of cluster x"), "{:?}", goals.refusals);
     let one = files(&[&member(1, true), &member(2, false)]);
     assert_eq!(resolve(&host(), &one, &BTreeMap::new()).refusals, []);
 }
@@ -194,28 +144,13 @@ fn sizes_beyond_the_host_name_the_entries() {
     let texts = [sized("h-a", 1, "1/2"), sized("h-b", 2, "5GiB")];
     let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
     let goals = resolve(&host(), &files(&texts), &BTreeMap::new());
-    assert!(
-        goals.refusals[0].problem.contains("h-a (1/2), h-b (5GiB)"),
-        "{:?}",
-        goals.refusals
-    );
+    assert!(goals.refusals[0].problem.contains("h-a (1/2), h-b (5GiB)"), "{:?}", goals.refusals);
     assert!(goals.refusals[0].problem.contains("8192 MiB"));
-    let away = HostFacts {
-        memory_bytes: None,
-        ..host()
-    };
-    assert_eq!(
-        resolve(&away, &files(&texts), &BTreeMap::new()).refusals,
-        []
-    );
+    let away = HostFacts { memory_bytes: None, ..host() };
+    assert_eq!(resolve(&away, &files(&texts), &BTreeMap::new()).refusals, []);
     let two = [sized("h-a", 1, "all"), sized("h-b", 2, "1/8")];
     let two: Vec<&str> = two.iter().map(String::as_str).collect();
-    assert_eq!(
-        resolve(&away, &files(&two), &BTreeMap::new())
-            .refusals
-            .len(),
-        2
-    );
+    assert_eq!(resolve(&away, &files(&two), &BTreeMap::new()).refusals.len(), 2);
 }
 
 #[test]
@@ -230,10 +165,7 @@ fn a_cluster_is_named_by_its_master() {
         )
     };
     let texts = [
-        entry(
-            "i-m-db1",
-            "\"role\":\"master\",\"name\":\"shop-db1\",\"port\":7,\"size\":\"all\"",
-        ),
+        entry("i-m-db1", "\"role\":\"master\",\"name\":\"shop-db1\",\"port\":7,\"size\":\"all\""),
         minion("h-by-key", "i-m-db1"),
         minion("i-by-host", "i"),
         minion("k-stranger-db12", "elsewhere"),
@@ -241,11 +173,8 @@ fn a_cluster_is_named_by_its_master() {
     let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
     let goals = resolve(&host(), &files(&texts), &BTreeMap::new());
     assert_eq!(goals.refusals, []);
-    let cluster = |key: &str| {
-        goals
-            .cluster_of(goals.entry(&key.parse().unwrap()).unwrap())
-            .to_string()
-    };
+    let cluster =
+        |key: &str| goals.cluster_of(goals.entry(&key.parse().unwrap()).unwrap()).to_string();
     assert_eq!(cluster("i-m-db1"), "shop");
     assert_eq!(cluster("h-by-key"), "shop");
     assert_eq!(cluster("i-by-host"), "shop");

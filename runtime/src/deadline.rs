@@ -18,10 +18,7 @@ pub(crate) struct Deadline {
 impl Deadline {
     /// A deadline `after` from now.
     pub(crate) fn after(after: Duration) -> Self {
-        Self {
-            at: Instant::now() + after,
-            after,
-        }
+        Self { at: Instant::now() + after, after }
     }
 
     /// Time left, zero once expired.

@@ -46,10 +46,7 @@ impl FromStr for DeviceNumber {
     fn from_str(text: &str) -> Result<Self, NotADeviceNumber> {
         let (major, minor) = text.trim().split_once(':').ok_or(NotADeviceNumber)?;
         let number = |text: &str| text.parse().map_err(|_| NotADeviceNumber);
-        Ok(Self {
-            major: number(major)?,
-            minor: number(minor)?,
-        })
+        Ok(Self { major: number(major)?, minor: number(minor)? })
     }
 }
 
@@ -83,45 +80,30 @@ pub struct BlockDevice {
 /// # Errors
 /// [`RuntimeError::NoDevice`] when the file system has no single disk below it.
 pub fn device_of(path: &Path) -> Result<BlockDevice> {
-    let device = fs::metadata(path)
-        .map_err(RuntimeError::io("examine", path))?
-        .dev();
+    let device = fs::metadata(path).map_err(RuntimeError::io("examine", path))?.dev();
     let number = DeviceNumber {
         major: nix::libc::major(device).into(),
         minor: nix::libc::minor(device).into(),
     };
-    let number = if number.major == 0 {
-        behind_anonymous(path, number)?
-    } else {
-        number
-    };
+    let number = if number.major == 0 { behind_anonymous(path, number)? } else { number };
     resolve(Path::new("/sys"), path, number)
 }
 
 /// The disk of a btrfs file system of one device, from its mount entry.
 fn behind_anonymous(path: &Path, number: DeviceNumber) -> Result<DeviceNumber> {
-    let refuse = |reason: String| RuntimeError::NoDevice {
-        path: path.to_path_buf(),
-        reason,
-    };
+    let refuse = |reason: String| RuntimeError::NoDevice { path: path.to_path_buf(), reason };
     let mounts = Path::new("/proc/self/mountinfo");
     let text = fs::read_to_string(mounts).map_err(RuntimeError::io("read", mounts))?;
     let Some((kind, source)) = mount_of(&text, number) else {
-        return Err(refuse(format!(
-            "its device {number} is anonymous and not in mountinfo"
-        )));
+        return Err(refuse(format!("its device {number} is anonymous and not in mountinfo")));
     };
     if kind != "btrfs" {
-        return Err(refuse(format!(
-            "it is on {kind}, which has no disk of its own"
-        )));
+        return Err(refuse(format!("it is on {kind}, which has no disk of its own")));
     }
     let metadata = fs::metadata(&source).map_err(RuntimeError::io("examine", &source))?;
     let disk = metadata.rdev();
-    let disk = DeviceNumber {
-        major: nix::libc::major(disk).into(),
-        minor: nix::libc::minor(disk).into(),
-    };
+    let disk =
+        DeviceNumber { major: nix::libc::major(disk).into(), minor: nix::libc::minor(disk).into() };
     let count = btrfs_devices(Path::new("/sys"), disk)?;
     if count != 1 {
         return Err(refuse(format!("its btrfs file system has {count} devices")));
@@ -146,14 +128,9 @@ fn btrfs_devices(sys: &Path, disk: DeviceNumber) -> Result<usize> {
     let name = kernel_name(sys, disk)?;
     let base = sys.join("fs/btrfs");
     for entry in fs::read_dir(&base).map_err(RuntimeError::io("list", &base))? {
-        let devices = entry
-            .map_err(RuntimeError::io("list", &base))?
-            .path()
-            .join("devices");
+        let devices = entry.map_err(RuntimeError::io("list", &base))?.path().join("devices");
         if devices.join(&name).exists() {
-            return Ok(fs::read_dir(&devices)
-                .map_err(RuntimeError::io("list", &devices))?
-                .count());
+            return Ok(fs::read_dir(&devices).map_err(RuntimeError::io("list", &devices))?.count());
         }
     }
     Ok(0)
@@ -163,10 +140,7 @@ fn btrfs_devices(sys: &Path, disk: DeviceNumber) -> Result<usize> {
 fn kernel_name(sys: &Path, number: DeviceNumber) -> Result<String> {
     let link = sys.join(format!("dev/block/{number}"));
     let target = fs::canonicalize(&link).map_err(RuntimeError::io("resolve", &link))?;
-    Ok(target
-        .file_name()
-        .map(|name| name.to_string_lossy().into_owned())
-        .unwrap_or_default())
+    Ok(target.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default())
 }
 
 /// From a block device's number to the device to limit.
@@ -183,11 +157,7 @@ fn resolve(sys: &Path, path: &Path, number: DeviceNumber) -> Result<BlockDevice>
             expected: "a device number",
         })?;
         let name = kernel_name(sys, number)?;
-        return Ok(BlockDevice {
-            number,
-            name,
-            via: Via::Partition,
-        });
+        return Ok(BlockDevice { number, name, via: Via::Partition });
     }
     if !dir.join("queue").exists() {
         return Err(RuntimeError::NoDevice {
@@ -200,11 +170,7 @@ fn resolve(sys: &Path, path: &Path, number: DeviceNumber) -> Result<BlockDevice>
         () if dir.join("md").exists() => Via::Md,
         () => Via::Disk,
     };
-    Ok(BlockDevice {
-        number,
-        name: kernel_name(sys, number)?,
-        via,
-    })
+    Ok(BlockDevice { number, name: kernel_name(sys, number)?, via })
 }
 
 #[cfg(test)]

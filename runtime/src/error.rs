@@ -179,18 +179,12 @@ impl RuntimeError {
 
     /// `map_err` adapter for system calls.
     pub(crate) fn syscall<E: Into<io::Error>>(operation: &'static str) -> impl FnOnce(E) -> Self {
-        move |source| Self::Syscall {
-            operation,
-            source: source.into(),
-        }
+        move |source| Self::Syscall { operation, source: source.into() }
     }
 
     /// Whether the same call may succeed later without anything being changed.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
-        matches!(
-            self,
-            Self::Busy { .. } | Self::Deadline { .. } | Self::HelperDied { .. }
-        )
+        matches!(self, Self::Busy { .. } | Self::Deadline { .. } | Self::HelperDied { .. })
     }
 }

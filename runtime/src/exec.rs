@@ -103,11 +103,7 @@ impl Runtime {
         let stdio = [OwnedFd::from(null), OwnedFd::from(out), OwnedFd::from(err)];
         let status = self.exec(id, spec, stdio, Some(within))?;
         let [stdout, stderr] = readers.map(|reader| reader.join().unwrap_or_default());
-        Ok(ExecOutput {
-            status,
-            stdout,
-            stderr,
-        })
+        Ok(ExecOutput { status, stdout, stderr })
     }
 
     /// Runs a process on this process's terminal (stdin), which is in raw mode
@@ -134,18 +130,13 @@ impl Runtime {
     ) -> Result<Call> {
         if spec.args.first().is_none_or(String::is_empty) {
             let reason = "a program is needed".to_owned();
-            return Err(RuntimeError::InvalidSpec {
-                field: "args",
-                reason,
-            });
+            return Err(RuntimeError::InvalidSpec { field: "args", reason });
         }
-        let container = self
-            .inspect(id)?
-            .ok_or_else(|| RuntimeError::NotFound { id: id.clone() })?;
-        let (State::Running { .. }, Some(init)) = (
-            container.state,
-            container.record.and_then(|record| record.process),
-        ) else {
+        let container =
+            self.inspect(id)?.ok_or_else(|| RuntimeError::NotFound { id: id.clone() })?;
+        let (State::Running { .. }, Some(init)) =
+            (container.state, container.record.and_then(|record| record.process))
+        else {
             return Err(RuntimeError::NotRunning { id: id.clone() });
         };
         let request = ExecRequest {
@@ -157,7 +148,7 @@ impl Runtime {
             user: spec.user.clone(),
             tty,
         };
-        let mut call = self.launch(OPERATION, id, Deadline::after(SETUP_TIME))?;
+        let mut call = self.launch_inside(OPERATION, id, Deadline::after(SETUP_TIME))?;
         call.send(&Request::Exec(request), fds)?;
         match call.receive() {
             Ok(Reply::ExecStarted) => Ok(call),

@@ -33,13 +33,8 @@ const NEEDED_CAPS: [(&str, u32); 10] = [
 const NAMESPACES: [&str; 6] = ["pid", "mnt", "ipc", "uts", "cgroup", "net"];
 
 /// Controllers that limits need, by their v2 names, and their v1 names.
-const CONTROLLERS: [(&str, &str); 5] = [
-    ("cpu", "cpu"),
-    ("cpuset", "cpuset"),
-    ("io", "blkio"),
-    ("memory", "memory"),
-    ("pids", "pids"),
-];
+const CONTROLLERS: [(&str, &str); 5] =
+    [("cpu", "cpu"), ("cpuset", "cpuset"), ("io", "blkio"), ("memory", "memory"), ("pids", "pids")];
 
 /// What the host offers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -77,14 +72,8 @@ pub struct Facts {
 /// When /proc can't be read.
 pub fn preflight() -> Result<Facts> {
     let cgroup = Layout::detect().ok();
-    let v2 = cgroup
-        .as_ref()
-        .is_some_and(|layout| layout.version == Version::Unified);
-    let has = |name: &str| {
-        cgroup
-            .as_ref()
-            .is_some_and(|layout| layout.mount_of(name).is_some())
-    };
+    let v2 = cgroup.as_ref().is_some_and(|layout| layout.version == Version::Unified);
+    let has = |name: &str| cgroup.as_ref().is_some_and(|layout| layout.mount_of(name).is_some());
     let controllers: BTreeMap<String, bool> = CONTROLLERS
         .iter()
         .map(|(new, old)| ((*new).to_owned(), has(if v2 { new } else { old })))
@@ -106,12 +95,7 @@ pub fn preflight() -> Result<Facts> {
         seccomp: status_field("Seccomp")?.is_some(),
         namespaces: NAMESPACES
             .iter()
-            .map(|name| {
-                (
-                    (*name).to_owned(),
-                    Path::new("/proc/self/ns").join(name).exists(),
-                )
-            })
+            .map(|name| ((*name).to_owned(), Path::new("/proc/self/ns").join(name).exists()))
             .collect(),
         pidfd_exit_info: kernel_is_at_least(6, 15)?,
         memfd_exec: executable_memfd().is_ok(),

@@ -30,10 +30,8 @@ pub(crate) fn write_json<T: Serialize>(
         .mode(0o600)
         .open(&temporary)
         .map_err(RuntimeError::io("create", &temporary))?;
-    file.write_all(&text)
-        .map_err(RuntimeError::io("write", &temporary))?;
-    file.sync_all()
-        .map_err(RuntimeError::io("sync", &temporary))?;
+    file.write_all(&text).map_err(RuntimeError::io("write", &temporary))?;
+    file.sync_all().map_err(RuntimeError::io("sync", &temporary))?;
     fs::rename(&temporary, &path).map_err(RuntimeError::io("rename into place", &path))?;
     let dir_file = File::open(dir).map_err(RuntimeError::io("open", dir))?;
     dir_file.sync_all().map_err(RuntimeError::io("sync", dir))
@@ -48,10 +46,7 @@ pub(crate) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
     };
     serde_json::from_slice(&text)
         .map(Some)
-        .map_err(|source| RuntimeError::Record {
-            path: path.to_path_buf(),
-            source,
-        })
+        .map_err(|source| RuntimeError::Record { path: path.to_path_buf(), source })
 }
 
 /// Reads a text file; `None` when there is no such file.
@@ -66,10 +61,7 @@ pub(crate) fn read_optional(path: &Path) -> Result<Option<String>> {
 /// Writes to an interface file of the kernel, which exists or is an error:
 /// creating one would fail with a misleading EACCES.
 pub(crate) fn write_kernel(path: &Path, text: &str) -> io::Result<()> {
-    OpenOptions::new()
-        .write(true)
-        .open(path)?
-        .write_all(text.as_bytes())
+    OpenOptions::new().write(true).open(path)?.write_all(text.as_bytes())
 }
 
 /// Milliseconds since 1970, for people to read; never compared with a deadline.

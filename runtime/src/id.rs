@@ -32,9 +32,7 @@ impl ContainerId {
     pub fn new(id: impl Into<String>) -> Result<Self, InvalidId> {
         let id = id.into();
         let starts_well = id.starts_with(|c: char| c.is_ascii_alphanumeric());
-        let all_allowed = id
-            .chars()
-            .all(|c| c.is_ascii_alphanumeric() || "_-.".contains(c));
+        let all_allowed = id.chars().all(|c| c.is_ascii_alphanumeric() || "_-.".contains(c));
         if starts_well && all_allowed && id.len() <= MAX_LEN {
             Ok(Self(id))
         } else {

@@ -21,6 +21,7 @@ mod facts;
 mod files;
 mod helper;
 mod id;
+pub mod logs;
 mod pidfd;
 mod procfs;
 mod record;

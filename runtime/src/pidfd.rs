@@ -56,9 +56,7 @@ impl PidFd {
                 Ok(Some(Self(unsafe { OwnedFd::from_raw_fd(fd) })))
             }
             _ if Errno::last() == Errno::ESRCH => Ok(None),
-            _ => Err(RuntimeError::syscall("open a pidfd")(
-                io::Error::last_os_error(),
-            )),
+            _ => Err(RuntimeError::syscall("open a pidfd")(io::Error::last_os_error())),
         }
     }
 
@@ -87,9 +85,7 @@ impl PidFd {
         match done {
             0 => Ok(true),
             _ if Errno::last() == Errno::ESRCH => Ok(false),
-            _ => Err(RuntimeError::syscall("signal through a pidfd")(
-                io::Error::last_os_error(),
-            )),
+            _ => Err(RuntimeError::syscall("signal through a pidfd")(io::Error::last_os_error())),
         }
     }
 
@@ -134,10 +130,7 @@ impl PidFd {
     /// PIDFD_INFO_EXIT, Linux 6.15). `None` when it is not there (yet), or the
     /// kernel is older.
     pub(crate) fn exit_info(&self) -> Option<ExitStatus> {
-        let mut info = PidfdInfo {
-            mask: PIDFD_INFO_EXIT,
-            ..PidfdInfo::default()
-        };
+        let mut info = PidfdInfo { mask: PIDFD_INFO_EXIT, ..PidfdInfo::default() };
         // SAFETY: `info` is a valid, writable struct of the size encoded in the request.
         unsafe { pidfd_get_info(self.0.as_raw_fd(), &raw mut info) }.ok()?;
         (info.mask & PIDFD_INFO_EXIT != 0).then(|| ExitStatus::from_wait(info.exit_code))

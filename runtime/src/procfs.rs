@@ -77,13 +77,11 @@ pub(crate) fn stat(pid: i32) -> Result<Option<ProcStat>> {
     let Some(text) = read(pid, "stat")? else {
         return Ok(None);
     };
-    ProcStat::parse(&text)
-        .map(Some)
-        .ok_or_else(|| RuntimeError::Format {
-            path: PathBuf::from(format!("/proc/{pid}/stat")),
-            found: text.chars().take(120).collect(),
-            expected: "the fields of proc_pid_stat(5)",
-        })
+    ProcStat::parse(&text).map(Some).ok_or_else(|| RuntimeError::Format {
+        path: PathBuf::from(format!("/proc/{pid}/stat")),
+        found: text.chars().take(120).collect(),
+        expected: "the fields of proc_pid_stat(5)",
+    })
 }
 
 /// The program file that a process runs; `None` when the process is gone or is
@@ -111,11 +109,7 @@ pub(crate) fn children_of(parent: i32) -> Result<Vec<i32>> {
     let mut children = Vec::new();
     for entry in fs::read_dir(proc).map_err(RuntimeError::io("list", proc))? {
         let entry = entry.map_err(RuntimeError::io("list", proc))?;
-        let Some(pid) = entry
-            .file_name()
-            .to_str()
-            .and_then(|name| name.parse::<i32>().ok())
-        else {
+        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else {
             continue;
         };
         if stat(pid)?.is_some_and(|stat| stat.ppid == parent) {

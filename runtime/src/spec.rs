@@ -154,10 +154,7 @@ impl ContainerSpec {
     /// [`RuntimeError::InvalidSpec`] with the first field that can't work.
     pub fn validate(&self) -> Result<()> {
         let refuse = |field, reason: &str| {
-            Err(RuntimeError::InvalidSpec {
-                field,
-                reason: reason.to_owned(),
-            })
+            Err(RuntimeError::InvalidSpec { field, reason: reason.to_owned() })
         };
         if self.args.first().is_none_or(String::is_empty) {
             return refuse("args", "a program is needed");
@@ -169,10 +166,7 @@ impl ContainerSpec {
             key.is_empty() || key.contains(['=', '\0']) || value.contains('\0')
         };
         if self.env.iter().any(bad_env) {
-            return refuse(
-                "env",
-                "a name is empty or holds =, or something holds a zero byte",
-            );
+            return refuse("env", "a name is empty or holds =, or something holds a zero byte");
         }
         if self.hostname.is_empty() || self.hostname.len() > 64 {
             return refuse("hostname", "1 to 64 bytes are possible");
@@ -211,28 +205,13 @@ impl Limits {
             _ => Ok(()),
         };
         let most = i64::MAX.unsigned_abs();
-        within(
-            "limits.memory_max_bytes",
-            self.memory_max_bytes,
-            MIN_MEMORY_BYTES,
-            most,
-        )?;
-        within(
-            "limits.memory_high_bytes",
-            self.memory_high_bytes,
-            MIN_MEMORY_BYTES,
-            most,
-        )?;
+        within("limits.memory_max_bytes", self.memory_max_bytes, MIN_MEMORY_BYTES, most)?;
+        within("limits.memory_high_bytes", self.memory_high_bytes, MIN_MEMORY_BYTES, most)?;
         within("limits.cpu_weight", self.cpu_weight, 1, 10_000)?;
         within("limits.io_weight", self.io_weight, 1, 10_000)?;
         within("limits.pids_max", self.pids_max, MIN_PIDS, 4_194_304)?;
         if let Some(cpu) = self.cpu_max {
-            within(
-                "limits.cpu_max.period_us",
-                Some(cpu.period_us),
-                1000,
-                1_000_000,
-            )?;
+            within("limits.cpu_max.period_us", Some(cpu.period_us), 1000, 1_000_000)?;
             within("limits.cpu_max.quota_us", Some(cpu.quota_us), 1000, most)?;
         }
         if let Some(list) = &self.cpuset {
@@ -242,12 +221,7 @@ impl Limits {
             within("limits.io.read_bps", io.read_bps, 1, most)?;
             within("limits.io.write_bps", io.write_bps, 1, most)?;
             within("limits.io.read_iops", io.read_iops, 1, u64::from(u32::MAX))?;
-            within(
-                "limits.io.write_iops",
-                io.write_iops,
-                1,
-                u64::from(u32::MAX),
-            )?;
+            within("limits.io.write_iops", io.write_iops, 1, u64::from(u32::MAX))?;
         }
         Ok(())
     }

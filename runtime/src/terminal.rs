@@ -33,14 +33,10 @@ pub(crate) struct Pair {
 impl Pair {
     /// Makes a pseudo-terminal of the size of the terminal at stdin.
     pub(crate) fn open() -> Result<Self> {
-        let size = size_of(io::stdin().as_fd()).map_err(RuntimeError::syscall(
-            "read the terminal's size: stdin is not a terminal",
-        ))?;
+        let size = size_of(io::stdin().as_fd())
+            .map_err(RuntimeError::syscall("read the terminal's size: stdin is not a terminal"))?;
         let pair = openpty(&size, None).map_err(RuntimeError::syscall("open a pseudo-terminal"))?;
-        Ok(Self {
-            outer: pair.master,
-            inner: pair.slave,
-        })
+        Ok(Self { outer: pair.master, inner: pair.slave })
     }
 }
 
@@ -76,12 +72,7 @@ pub(crate) fn relay(pair: Pair, ended: &UnixStream) -> Result<()> {
     // The outer end reports the hang-up only when nobody here holds the inner one.
     drop(inner);
     let mut outer = File::from(outer);
-    let mut size = Winsize {
-        ws_row: 0,
-        ws_col: 0,
-        ws_xpixel: 0,
-        ws_ypixel: 0,
-    };
+    let mut size = Winsize { ws_row: 0, ws_col: 0, ws_xpixel: 0, ws_ypixel: 0 };
     let mut stdin_open = true;
     loop {
         pass_size_on(&outer, &mut size);
@@ -138,9 +129,7 @@ fn forward_output(outer: &mut File) -> Result<bool> {
         Ok(got) => got,
         Err(error) if error.raw_os_error() == Some(libc::EIO) => return Ok(false),
         Err(error) => {
-            return Err(RuntimeError::syscall("read from the pseudo-terminal")(
-                error,
-            ));
+            return Err(RuntimeError::syscall("read from the pseudo-terminal")(error));
         }
     };
     let mut stdout = io::stdout().lock();
@@ -163,12 +152,7 @@ fn read_fd(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> nix::Result<usize> {
 }
 
 fn size_of(fd: BorrowedFd<'_>) -> nix::Result<Winsize> {
-    let mut size = Winsize {
-        ws_row: 0,
-        ws_col: 0,
-        ws_xpixel: 0,
-        ws_ypixel: 0,
-    };
+    let mut size = Winsize { ws_row: 0, ws_col: 0, ws_xpixel: 0, ws_ypixel: 0 };
     // SAFETY: `size` is a valid, writable winsize, and the descriptor is open.
     unsafe { tiocgwinsz(fd.as_raw_fd(), &raw mut size) }?;
     Ok(size)

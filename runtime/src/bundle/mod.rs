@@ -34,11 +34,8 @@ pub(crate) const DEFAULT_PATH: &str =
 
 /// Sysctls, firmware and hardware that no database needs to see, beyond the
 /// OCI defaults.
-const MORE_MASKED: [&str; 3] = [
-    "/sys/devices/virtual/powercap",
-    "/sys/kernel/security",
-    "/proc/interrupts",
-];
+const MORE_MASKED: [&str; 3] =
+    ["/sys/devices/virtual/powercap", "/sys/kernel/security", "/proc/interrupts"];
 
 /// The seccomp profile, as data in the form of the OCI runtime spec.
 const SECCOMP: &str = include_str!("seccomp.json");
@@ -49,10 +46,8 @@ pub(crate) fn build(
     cgroup: &Path,
     rlimits: &EffectiveRlimits,
 ) -> Result<Spec> {
-    assemble(spec, cgroup, rlimits).map_err(|error| RuntimeError::InvalidSpec {
-        field: "spec",
-        reason: error.to_string(),
-    })
+    assemble(spec, cgroup, rlimits)
+        .map_err(|error| RuntimeError::InvalidSpec { field: "spec", reason: error.to_string() })
 }
 
 fn assemble(
@@ -91,31 +86,18 @@ fn assemble(
 
     SpecBuilder::default()
         .version("1.0.2")
-        .root(
-            RootBuilder::default()
-                .path(&spec.rootfs)
-                .readonly(true)
-                .build()?,
-        )
+        .root(RootBuilder::default().path(&spec.rootfs).readonly(true).build()?)
         .process(process)
         .hostname(spec.hostname.clone())
         .mounts(mounts(spec)?)
         .linux(linux)
-        .annotations(
-            spec.labels
-                .clone()
-                .into_iter()
-                .collect::<std::collections::HashMap<_, _>>(),
-        )
+        .annotations(spec.labels.clone().into_iter().collect::<std::collections::HashMap<_, _>>())
         .build()
 }
 
 fn environment(spec: &ContainerSpec) -> Vec<String> {
-    let mut env: Vec<String> = spec
-        .env
-        .iter()
-        .map(|(key, value)| format!("{key}={value}"))
-        .collect();
+    let mut env: Vec<String> =
+        spec.env.iter().map(|(key, value)| format!("{key}={value}")).collect();
     if !spec.env.contains_key("PATH") {
         env.push(format!("PATH={DEFAULT_PATH}"));
     }
@@ -125,10 +107,7 @@ fn environment(spec: &ContainerSpec) -> Vec<String> {
 /// No capability at all, or CAP_SYS_NICE alone: inheritable and ambient too,
 /// because a process that is not root keeps none otherwise (capabilities(7)).
 fn capabilities(sys_nice: bool) -> Result<LinuxCapabilities, OciSpecError> {
-    let set: Capabilities = sys_nice
-        .then_some(Capability::SysNice)
-        .into_iter()
-        .collect();
+    let set: Capabilities = sys_nice.then_some(Capability::SysNice).into_iter().collect();
     LinuxCapabilitiesBuilder::default()
         .bounding(set.clone())
         .effective(set.clone())
@@ -146,13 +125,7 @@ fn posix_rlimits(rlimits: &EffectiveRlimits) -> Result<Vec<PosixRlimit>, OciSpec
     ]
     .into_iter()
     .filter_map(|(kind, value)| value.map(|value| (kind, value)))
-    .map(|(kind, value)| {
-        PosixRlimitBuilder::default()
-            .typ(kind)
-            .soft(value)
-            .hard(value)
-            .build()
-    })
+    .map(|(kind, value)| PosixRlimitBuilder::default().typ(kind).soft(value).hard(value).build())
     .collect()
 }
 
@@ -169,10 +142,7 @@ fn namespaces(network: &Network) -> Result<Vec<LinuxNamespace>, OciSpecError> {
     .collect::<Result<_, _>>()?;
     if let Network::Namespace(path) = network {
         namespaces.push(
-            LinuxNamespaceBuilder::default()
-                .typ(LinuxNamespaceType::Network)
-                .path(path)
-                .build()?,
+            LinuxNamespaceBuilder::default().typ(LinuxNamespaceType::Network).path(path).build()?,
         );
     }
     Ok(namespaces)
@@ -186,63 +156,27 @@ pub(crate) fn seccomp() -> Result<LinuxSeccomp, OciSpecError> {
 fn mounts(spec: &ContainerSpec) -> Result<Vec<Mount>, OciSpecError> {
     let system: [(&str, &str, &str, &[&str]); 6] = [
         ("/proc", "proc", "proc", &["nosuid", "noexec", "nodev"]),
-        (
-            "/dev",
-            "tmpfs",
-            "tmpfs",
-            &["nosuid", "strictatime", "mode=755", "size=65536k"],
-        ),
+        ("/dev", "tmpfs", "tmpfs", &["nosuid", "strictatime", "mode=755", "size=65536k"]),
         (
             "/dev/pts",
             "devpts",
             "devpts",
-            &[
-                "nosuid",
-                "noexec",
-                "newinstance",
-                "ptmxmode=0666",
-                "mode=0620",
-            ],
+            &["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620"],
         ),
-        (
-            "/dev/shm",
-            "tmpfs",
-            "shm",
-            &["nosuid", "noexec", "nodev", "mode=1777", "size=65536k"],
-        ),
-        (
-            "/dev/mqueue",
-            "mqueue",
-            "mqueue",
-            &["nosuid", "noexec", "nodev"],
-        ),
-        (
-            "/sys",
-            "sysfs",
-            "sysfs",
-            &["nosuid", "noexec", "nodev", "ro"],
-        ),
+        ("/dev/shm", "tmpfs", "shm", &["nosuid", "noexec", "nodev", "mode=1777", "size=65536k"]),
+        ("/dev/mqueue", "mqueue", "mqueue", &["nosuid", "noexec", "nodev"]),
+        ("/sys", "sysfs", "sysfs", &["nosuid", "noexec", "nodev", "ro"]),
     ];
     let owned = |options: &[&str]| options.iter().map(|option| (*option).to_owned()).collect();
     let mut mounts: Vec<Mount> = Vec::new();
     for (destination, kind, source, options) in system {
-        mounts.push(mount(
-            Path::new(destination),
-            kind,
-            Path::new(source),
-            owned(options),
-        )?);
+        mounts.push(mount(Path::new(destination), kind, Path::new(source), owned(options))?);
     }
     for tmpfs in &spec.tmpfs {
         let mut options: Vec<String> = owned(&["nosuid", "nodev", "noexec"]);
         options.push(format!("mode={:o}", tmpfs.mode));
         options.push(format!("size={}", tmpfs.size_bytes));
-        mounts.push(mount(
-            &tmpfs.destination,
-            "tmpfs",
-            Path::new("tmpfs"),
-            options,
-        )?);
+        mounts.push(mount(&tmpfs.destination, "tmpfs", Path::new("tmpfs"), options)?);
     }
     for bind in &spec.mounts {
         let access = if bind.read_only { "ro" } else { "rw" };

@@ -23,10 +23,7 @@ fn container() -> ContainerSpec {
 }
 
 fn built(container: &ContainerSpec) -> Spec {
-    let rlimits = EffectiveRlimits {
-        nofile: Some(10_000),
-        ..EffectiveRlimits::default()
-    };
+    let rlimits = EffectiveRlimits { nofile: Some(10_000), ..EffectiveRlimits::default() };
     build(container, Path::new("/berth/db1"), &rlimits).unwrap()
 }
 
@@ -37,35 +34,16 @@ fn least_privilege_is_not_optional() {
     let process = spec.process().as_ref().unwrap();
     assert_eq!(process.no_new_privileges(), Some(true));
     let caps = process.capabilities().as_ref().unwrap();
-    for set in [
-        caps.bounding(),
-        caps.effective(),
-        caps.permitted(),
-        caps.inheritable(),
-        caps.ambient(),
-    ] {
+    for set in
+        [caps.bounding(), caps.effective(), caps.permitted(), caps.inheritable(), caps.ambient()]
+    {
         assert!(set.as_ref().unwrap().is_empty());
     }
     let linux = spec.linux().as_ref().unwrap();
-    assert!(
-        linux.resources().is_none(),
-        "limits are in force before the create"
-    );
+    assert!(linux.resources().is_none(), "limits are in force before the create");
     assert!(linux.devices().as_ref().is_none_or(Vec::is_empty));
-    assert!(
-        linux
-            .masked_paths()
-            .as_ref()
-            .unwrap()
-            .contains(&"/proc/kcore".to_owned())
-    );
-    assert!(
-        linux
-            .readonly_paths()
-            .as_ref()
-            .unwrap()
-            .contains(&"/proc/sys".to_owned())
-    );
+    assert!(linux.masked_paths().as_ref().unwrap().contains(&"/proc/kcore".to_owned()));
+    assert!(linux.readonly_paths().as_ref().unwrap().contains(&"/proc/sys".to_owned()));
     assert!(linux.seccomp().is_some());
     assert_eq!(process.oom_score_adj(), None);
 }
@@ -75,13 +53,7 @@ fn sys_nice_is_the_only_capability_that_can_be_kept() {
     let mut container = container();
     container.sys_nice = true;
     let spec = built(&container);
-    let caps = spec
-        .process()
-        .as_ref()
-        .unwrap()
-        .capabilities()
-        .clone()
-        .unwrap();
+    let caps = spec.process().as_ref().unwrap().capabilities().clone().unwrap();
     assert_eq!(caps.ambient().as_ref().unwrap().len(), 1);
     assert_eq!(caps.ambient(), caps.bounding());
 }
@@ -90,13 +62,7 @@ fn sys_nice_is_the_only_capability_that_can_be_kept() {
 fn the_network_namespace_is_joined_only_when_given() {
     let kinds = |spec: &Spec| -> Vec<LinuxNamespaceType> {
         let linux = spec.linux().as_ref().unwrap();
-        linux
-            .namespaces()
-            .as_ref()
-            .unwrap()
-            .iter()
-            .map(|ns| ns.typ())
-            .collect()
+        linux.namespaces().as_ref().unwrap().iter().map(|ns| ns.typ()).collect()
     };
     let mut container = container();
     assert!(!kinds(&built(&container)).contains(&LinuxNamespaceType::Network));
@@ -121,10 +87,7 @@ fn the_network_namespace_is_joined_only_when_given() {
 fn mounts_come_system_first_and_binds_last() {
     let spec = built(&container());
     let mounts = spec.mounts().as_ref().unwrap();
-    let destinations: Vec<_> = mounts
-        .iter()
-        .map(|m| m.destination().to_str().unwrap())
-        .collect();
+    let destinations: Vec<_> = mounts.iter().map(|m| m.destination().to_str().unwrap()).collect();
     assert_eq!(
         destinations,
         [
@@ -147,20 +110,10 @@ fn mounts_come_system_first_and_binds_last() {
 #[test]
 fn a_path_is_always_there() {
     let env = |container: &ContainerSpec| {
-        built(container)
-            .process()
-            .as_ref()
-            .unwrap()
-            .env()
-            .clone()
-            .unwrap()
+        built(container).process().as_ref().unwrap().env().clone().unwrap()
     };
     let mut container = container();
-    assert!(
-        env(&container)
-            .iter()
-            .any(|entry| entry.starts_with("PATH=/usr/local/sbin"))
-    );
+    assert!(env(&container).iter().any(|entry| entry.starts_with("PATH=/usr/local/sbin")));
     container.env.insert("PATH".to_owned(), "/x".to_owned());
     assert_eq!(env(&container), ["PATH=/x"]);
 }
@@ -178,15 +131,9 @@ fn the_profile_allows_what_mysqld_needs_and_refuses_ways_out() {
         .filter(|rule| rule.action() == LinuxSeccompAction::ScmpActAllow && rule.args().is_none())
         .flat_map(|rule| rule.names())
         .collect();
-    for name in [
-        "io_setup",
-        "io_submit",
-        "io_getevents",
-        "fallocate",
-        "fdatasync",
-        "futex",
-        "mbind",
-    ] {
+    for name in
+        ["io_setup", "io_submit", "io_getevents", "fallocate", "fdatasync", "futex", "mbind"]
+    {
         assert!(allowed.iter().any(|allowed| *allowed == name), "{name}");
     }
     for name in [

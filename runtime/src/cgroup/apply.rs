@@ -69,11 +69,7 @@ fn apply_one(leaf: &Leaf, setting: &Setting) -> Result<(), String> {
     }
     let dir = leaf.dir_of(setting.controller);
     let chosen = dir.as_ref().and_then(|dir| {
-        setting
-            .files
-            .iter()
-            .find(|(name, ..)| dir.join(name).exists())
-            .map(|file| (dir, file))
+        setting.files.iter().find(|(name, ..)| dir.join(name).exists()).map(|file| (dir, file))
     });
     let Some((dir, (name, content, expect))) = chosen else {
         if setting.clears {
@@ -82,12 +78,7 @@ fn apply_one(leaf: &Leaf, setting: &Setting) -> Result<(), String> {
         return Err(format!(
             "the host has no {} controller with {}",
             setting.controller,
-            setting
-                .files
-                .iter()
-                .map(|(name, ..)| *name)
-                .collect::<Vec<_>>()
-                .join(" or ")
+            setting.files.iter().map(|(name, ..)| *name).collect::<Vec<_>>().join(" or ")
         ));
     };
     let path = dir.join(name);
@@ -101,12 +92,7 @@ fn apply_one(leaf: &Leaf, setting: &Setting) -> Result<(), String> {
     if matches(expect, &actual) {
         return Ok(());
     }
-    Err(format!(
-        "{} holds {:?} after writing {:?}",
-        path.display(),
-        actual.trim(),
-        wanted.trim()
-    ))
+    Err(format!("{} holds {:?} after writing {:?}", path.display(), actual.trim(), wanted.trim()))
 }
 
 fn read(path: &Path) -> Result<String, String> {
@@ -120,10 +106,7 @@ fn matches(expect: &Expect, actual: &str) -> bool {
         Expect::Text(text) => actual.trim() == text.trim(),
         Expect::Bytes(None) => {
             let actual = actual.trim();
-            actual == "max"
-                || actual
-                    .parse::<u64>()
-                    .is_ok_and(|bytes| bytes >= V1_UNLIMITED)
+            actual == "max" || actual.parse::<u64>().is_ok_and(|bytes| bytes >= V1_UNLIMITED)
         }
         Expect::Bytes(Some(bytes)) => actual.trim().parse::<u64>().is_ok_and(|is| is == *bytes),
         Expect::Cpus(list) => cpu_list(list).is_some_and(|want| cpu_list(actual) == Some(want)),
@@ -137,9 +120,7 @@ fn matches(expect: &Expect, actual: &str) -> bool {
                 Some(rest) if words.is_empty() => {
                     rest.split(' ').all(|word| word.ends_with("=max"))
                 }
-                Some(rest) => words
-                    .iter()
-                    .all(|word| rest.split(' ').any(|actual| actual == word)),
+                Some(rest) => words.iter().all(|word| rest.split(' ').any(|actual| actual == word)),
             }
         }
     }

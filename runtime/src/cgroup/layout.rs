@@ -71,32 +71,19 @@ impl Layout {
     /// [`RuntimeError::CgroupLayout`] when no hierarchy is below `/sys/fs/cgroup`.
     pub fn parse(mountinfo: &str) -> Result<Self> {
         let all: Vec<Mount> = mountinfo.lines().filter_map(parse_mount).collect();
-        if let Some(unified) = all
-            .iter()
-            .find(|mount| mount.v2 && mount.point == Path::new(ROOT))
-        {
-            return Ok(Self {
-                version: Version::Unified,
-                mounts: vec![unified.clone()],
-            });
+        if let Some(unified) = all.iter().find(|mount| mount.v2 && mount.point == Path::new(ROOT)) {
+            return Ok(Self { version: Version::Unified, mounts: vec![unified.clone()] });
         }
         let hybrid = Path::new(ROOT).join("unified");
-        let mounts: Vec<Mount> = all
-            .into_iter()
-            .filter(|mount| mount.point.starts_with(ROOT))
-            .filter(|mount| {
-                if mount.v2 {
-                    mount.point == hybrid
-                } else {
-                    !mount.controllers.is_empty()
-                }
-            })
-            .collect();
+        let mounts: Vec<Mount> =
+            all.into_iter()
+                .filter(|mount| mount.point.starts_with(ROOT))
+                .filter(|mount| {
+                    if mount.v2 { mount.point == hybrid } else { !mount.controllers.is_empty() }
+                })
+                .collect();
         if mounts.iter().any(|mount| !mount.v2) {
-            return Ok(Self {
-                version: Version::Legacy,
-                mounts,
-            });
+            return Ok(Self { version: Version::Legacy, mounts });
         }
         Err(RuntimeError::CgroupLayout {
             reason: format!("no cgroup hierarchy with a controller is mounted below {ROOT}"),
@@ -129,26 +116,12 @@ fn parse_mount(line: &str) -> Option<Mount> {
     let top = PathBuf::from(left.next()?);
     let point = PathBuf::from(left.next()?);
     let known = |option: &&str| {
-        !matches!(
-            *option,
-            "rw" | "ro" | "xattr" | "noprefix" | "clone_children" | "seclabel"
-        ) && !option.contains('=')
+        !matches!(*option, "rw" | "ro" | "xattr" | "noprefix" | "clone_children" | "seclabel")
+            && !option.contains('=')
     };
-    let controllers = if v2 {
-        Vec::new()
-    } else {
-        options
-            .split(',')
-            .filter(known)
-            .map(str::to_owned)
-            .collect()
-    };
-    Some(Mount {
-        point,
-        top,
-        controllers,
-        v2,
-    })
+    let controllers =
+        if v2 { Vec::new() } else { options.split(',').filter(known).map(str::to_owned).collect() };
+    Some(Mount { point, top, controllers, v2 })
 }
 
 #[cfg(test)]

@@ -32,9 +32,7 @@ pub(crate) struct Leaf {
 impl Leaf {
     /// Names a leaf; touches nothing. `relative` holds normal components only.
     pub(crate) fn new(layout: Layout, relative: PathBuf) -> Result<Self> {
-        let normal = relative
-            .components()
-            .all(|part| matches!(part, Component::Normal(_)));
+        let normal = relative.components().all(|part| matches!(part, Component::Normal(_)));
         if !normal || relative.as_os_str().is_empty() {
             return Err(RuntimeError::InvalidSpec {
                 field: "cgroup",
@@ -56,19 +54,13 @@ impl Leaf {
 
     /// Its directories, one per hierarchy.
     pub(crate) fn dirs(&self) -> Vec<PathBuf> {
-        self.layout
-            .mounts
-            .iter()
-            .map(|mount| mount.point.join(&self.relative))
-            .collect()
+        self.layout.mounts.iter().map(|mount| mount.point.join(&self.relative)).collect()
     }
 
     /// The directory with a controller's interface files, when the host has that
     /// controller.
     pub(crate) fn dir_of(&self, controller: &str) -> Option<PathBuf> {
-        self.layout
-            .mount_of(controller)
-            .map(|mount| mount.point.join(&self.relative))
+        self.layout.mount_of(controller).map(|mount| mount.point.join(&self.relative))
     }
 
     /// Makes the leaf and its parents where they are missing.
@@ -96,8 +88,18 @@ impl Leaf {
 
     /// Moves a process into the leaf, in every hierarchy.
     pub(crate) fn attach(&self, pid: i32) -> Result<()> {
-        for dir in self.dirs() {
-            let path = dir.join("cgroup.procs");
+        self.attach_where(pid, |_| true)
+    }
+
+    /// Moves a process into the leaf in those hierarchies only that libcontainer
+    /// leaves alone: the v2 tree of a hybrid host.
+    pub(crate) fn attach_unmanaged(&self, pid: i32) -> Result<()> {
+        self.attach_where(pid, |mount| !is_managed(&self.layout, mount))
+    }
+
+    fn attach_where(&self, pid: i32, wanted: impl Fn(&Mount) -> bool) -> Result<()> {
+        for mount in self.layout.mounts.iter().filter(|mount| wanted(mount)) {
+            let path = mount.point.join(&self.relative).join("cgroup.procs");
             files::write_kernel(&path, &pid.to_string())
                 .map_err(RuntimeError::io("write", &path))?;
         }
@@ -116,9 +118,7 @@ impl Leaf {
             };
             // 0 stands for a process of a pid namespace that can't be seen from here.
             pids.extend(
-                text.lines()
-                    .filter_map(|line| line.parse::<i32>().ok())
-                    .filter(|&p| p > 0),
+                text.lines().filter_map(|line| line.parse::<i32>().ok()).filter(|&p| p > 0),
             );
         }
         Ok(pids)
@@ -228,6 +228,11 @@ impl Leaf {
     }
 }
 
+/// Whether libcontainer moves and kills processes in a hierarchy.
+pub(super) fn is_managed(layout: &Layout, mount: &Mount) -> bool {
+    mount.v2 == (layout.version == Version::Unified)
+}
+
 /// Whether an error says that a control group (file) is not there. ENODEV comes
 /// when the group goes away while its file is open.
 pub(super) fn is_absent(error: &io::Error) -> bool {
@@ -243,9 +248,7 @@ fn group_of<'a>(text: &'a str, mount: &Mount) -> Option<&'a Path> {
         let matches = if mount.v2 {
             controllers.is_empty()
         } else {
-            controllers
-                .split(',')
-                .any(|name| mount.controllers.iter().any(|own| own == name))
+            controllers.split(',').any(|name| mount.controllers.iter().any(|own| own == name))
         };
         matches.then(|| Path::new(path))
     })

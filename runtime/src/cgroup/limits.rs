@@ -28,10 +28,7 @@ impl CpuMax {
     #[must_use]
     pub fn from_millicores(millicores: u64) -> Self {
         let quota_us = (millicores.saturating_mul(PERIOD_US) / 1000).max(1000);
-        Self {
-            quota_us,
-            period_us: PERIOD_US,
-        }
+        Self { quota_us, period_us: PERIOD_US }
     }
 }
 
@@ -94,10 +91,7 @@ pub(super) enum Expect {
     Cpus(String),
     /// A line that begins with `device` and has all these words after it; with
     /// no words, either no such line or one that says `max` throughout.
-    Device {
-        device: DeviceNumber,
-        words: Vec<String>,
-    },
+    Device { device: DeviceNumber, words: Vec<String> },
     /// What was copied from the parent; nothing to compare.
     Anything,
 }
@@ -135,24 +129,14 @@ impl Setting {
         let clears = value.is_none();
         let text = value.unwrap_or_else(|| none.to_owned());
         let files = vec![(file, Content::Text(text.clone()), Expect::Text(text))];
-        Self {
-            limit,
-            controller,
-            files,
-            clears,
-        }
+        Self { limit, controller, files, clears }
     }
 
     fn bytes(limit: &'static str, file: &'static str, value: Option<u64>, none: &str) -> Self {
         let pages = value.map(|bytes| bytes / PAGE * PAGE);
         let text = pages.map_or_else(|| none.to_owned(), |bytes| bytes.to_string());
         let files = vec![(file, Content::Text(text), Expect::Bytes(pages))];
-        Self {
-            limit,
-            controller: "memory",
-            files,
-            clears: value.is_none(),
-        }
+        Self { limit, controller: "memory", files, clears: value.is_none() }
     }
 }
 
@@ -181,30 +165,12 @@ impl Limits {
 
     fn unified(&self, io: &[IoLimit]) -> Vec<Setting> {
         let text = |value: Option<u64>| value.map(|value| value.to_string());
-        let cpu_max = self
-            .cpu_max
-            .map(|cpu| format!("{} {}", cpu.quota_us, cpu.period_us));
+        let cpu_max = self.cpu_max.map(|cpu| format!("{} {}", cpu.quota_us, cpu.period_us));
         let mut settings = vec![
-            Setting::bytes(
-                "memory_high_bytes",
-                "memory.high",
-                self.memory_high_bytes,
-                "max",
-            ),
-            Setting::bytes(
-                "memory_max_bytes",
-                "memory.max",
-                self.memory_max_bytes,
-                "max",
-            ),
+            Setting::bytes("memory_high_bytes", "memory.high", self.memory_high_bytes, "max"),
+            Setting::bytes("memory_max_bytes", "memory.max", self.memory_max_bytes, "max"),
             Setting::text("cpu_max", "cpu", "cpu.max", cpu_max, "max 100000"),
-            Setting::text(
-                "cpu_weight",
-                "cpu",
-                "cpu.weight",
-                text(self.cpu_weight),
-                "100",
-            ),
+            Setting::text("cpu_weight", "cpu", "cpu.weight", text(self.cpu_weight), "100"),
             Setting::text("pids_max", "pids", "pids.max", text(self.pids_max), "max"),
             self.cpuset_setting(Content::Text("\n".to_owned())),
             self.io_weight_setting("io", &["io.weight", "io.bfq.weight"], true),
@@ -218,9 +184,8 @@ impl Limits {
         let period = self.cpu_max.map(|cpu| cpu.period_us.to_string());
         let quota = self.cpu_max.map(|cpu| cpu.quota_us.to_string());
         // 100 of v2 is the default, as 1024 is of v1: siblings keep their proportions.
-        let shares = self
-            .cpu_weight
-            .map(|weight| (weight * 1024 / 100).clamp(2, 262_144).to_string());
+        let shares =
+            self.cpu_weight.map(|weight| (weight * 1024 / 100).clamp(2, 262_144).to_string());
         let mut settings = vec![
             Setting::bytes(
                 "memory_max_bytes",
@@ -250,11 +215,7 @@ impl Limits {
 
     fn cpuset_setting(&self, cleared: Content) -> Setting {
         let file = match &self.cpuset {
-            Some(list) => (
-                "cpuset.cpus",
-                Content::Text(list.clone()),
-                Expect::Cpus(list.clone()),
-            ),
+            Some(list) => ("cpuset.cpus", Content::Text(list.clone()), Expect::Cpus(list.clone())),
             None => ("cpuset.cpus", cleared, Expect::Anything),
         };
         Setting {
@@ -273,16 +234,8 @@ impl Limits {
     ) -> Setting {
         let weight = self.io_weight.unwrap_or(100);
         let file = |&name: &&'static str| {
-            let weight = if name.contains("bfq") {
-                weight.min(1000)
-            } else {
-                weight
-            };
-            let shown = if prefixed {
-                format!("default {weight}")
-            } else {
-                weight.to_string()
-            };
+            let weight = if name.contains("bfq") { weight.min(1000) } else { weight };
+            let shown = if prefixed { format!("default {weight}") } else { weight.to_string() };
             (name, Content::Text(weight.to_string()), Expect::Text(shown))
         };
         Setting {
@@ -305,23 +258,13 @@ fn unified_io(io: &IoLimit) -> Setting {
     let words: Vec<String> = rates
         .iter()
         .map(|(key, rate)| {
-            format!(
-                "{key}={}",
-                rate.map_or_else(|| "max".to_owned(), |rate| rate.to_string())
-            )
+            format!("{key}={}", rate.map_or_else(|| "max".to_owned(), |rate| rate.to_string()))
         })
         .collect();
     let content = Content::Text(format!("{} {}", io.device, words.join(" ")));
-    let expect = Expect::Device {
-        device: io.device,
-        words: if clears { Vec::new() } else { words },
-    };
-    Setting {
-        limit: "io",
-        controller: "io",
-        files: vec![("io.max", content, expect)],
-        clears,
-    }
+    let expect =
+        Expect::Device { device: io.device, words: if clears { Vec::new() } else { words } };
+    Setting { limit: "io", controller: "io", files: vec![("io.max", content, expect)], clears }
 }
 
 fn legacy_io(io: &IoLimit) -> [Setting; 4] {
@@ -334,10 +277,7 @@ fn legacy_io(io: &IoLimit) -> [Setting; 4] {
     .map(|(file, rate)| {
         let content = Content::Text(format!("{} {}", io.device, rate.unwrap_or(0)));
         let words = rate.map(|rate| rate.to_string()).into_iter().collect();
-        let expect = Expect::Device {
-            device: io.device,
-            words,
-        };
+        let expect = Expect::Device { device: io.device, words };
         Setting {
             limit: "io",
             controller: "blkio",

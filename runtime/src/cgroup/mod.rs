@@ -1,7 +1,8 @@
 //! Control groups: where they are, one leaf per container, its limits and usage.
 //!
 //! [`Layout`] is the only place that knows whether the host is unified (v2), or
-//! legacy/hybrid (v1); [`Leaf`] is one container's group in every hierarchy;
+//! legacy/hybrid (v1); [`Leaf`] is one container's group in every hierarchy, and
+//! [`Groups`] adds the one in which its start begins;
 //! `limits` renders wanted values into file contents, purely; `apply` writes
 //! and reads them back; `usage` reads the counters.
 //!
@@ -11,6 +12,7 @@
 //! downwards from the root.
 
 mod apply;
+mod groups;
 mod layout;
 mod leaf;
 mod limits;
@@ -18,6 +20,7 @@ mod usage;
 
 pub(crate) use apply::apply;
 pub(crate) use apply::check_cpu_list;
+pub(crate) use groups::Groups;
 pub use layout::{Layout, Mount, Version};
 pub(crate) use leaf::Leaf;
 pub use limits::{CpuMax, IoLimit, Limits, Unapplied};

@@ -73,9 +73,7 @@ pub(crate) fn usage(leaf: &Leaf) -> Result<Usage> {
                 memory_bytes: reader.number("memory", "memory.usage_in_bytes")?,
                 memory_peak_bytes: reader.number("memory", "memory.max_usage_in_bytes")?,
                 oom_kills: reader.keyed("memory", "memory.oom_control", "oom_kill")?,
-                cpu_usec: reader
-                    .number("cpuacct", "cpuacct.usage")?
-                    .map(|ns| ns / 1000),
+                cpu_usec: reader.number("cpuacct", "cpuacct.usage")?.map(|ns| ns / 1000),
                 throttled_periods: reader.keyed("cpu", "cpu.stat", "nr_throttled")?,
                 throttled_usec: reader
                     .keyed("cpu", "cpu.stat", "throttled_time")?
@@ -105,16 +103,12 @@ impl Reader<'_> {
     }
 
     fn number(&self, controller: &str, file: &str) -> Result<Option<u64>> {
-        Ok(self
-            .text(controller, file)?
-            .and_then(|text| text.trim().parse().ok()))
+        Ok(self.text(controller, file)?.and_then(|text| text.trim().parse().ok()))
     }
 
     /// The number after `key` in a flat keyed file.
     fn keyed(&self, controller: &str, file: &str, key: &str) -> Result<Option<u64>> {
-        Ok(self
-            .text(controller, file)?
-            .and_then(|text| keyed(&text, key)))
+        Ok(self.text(controller, file)?.and_then(|text| keyed(&text, key)))
     }
 }
 
@@ -134,10 +128,7 @@ fn parse_io_stat(text: &str) -> Vec<IoUsage> {
 
 fn parse_io_stat_line(line: &str) -> Option<IoUsage> {
     let mut words = line.split_ascii_whitespace();
-    let mut usage = IoUsage {
-        device: words.next()?.parse().ok()?,
-        ..IoUsage::default()
-    };
+    let mut usage = IoUsage { device: words.next()?.parse().ok()?, ..IoUsage::default() };
     for (key, value) in words.filter_map(|word| word.split_once('=')) {
         let field = match key {
             "rbytes" => &mut usage.read_bytes,
@@ -165,10 +156,8 @@ fn parse_blkio(bytes: &str, operations: &str) -> Vec<IoUsage> {
             let (Ok(device), Ok(value)) = (device.parse(), value.parse()) else {
                 continue;
             };
-            let usage = disks.entry(device).or_insert_with(|| IoUsage {
-                device,
-                ..IoUsage::default()
-            });
+            let usage =
+                disks.entry(device).or_insert_with(|| IoUsage { device, ..IoUsage::default() });
             match (kind, in_bytes) {
                 ("Read", true) => usage.read_bytes = value,
                 ("Write", true) => usage.write_bytes = value,

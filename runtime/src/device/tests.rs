@@ -25,13 +25,9 @@ fn fake_sys(root: &Path) {
     fs::write(block.join("sda/dev"), "8:0\n").unwrap();
     let links = root.join("dev/block");
     fs::create_dir_all(&links).unwrap();
-    for (number, dir) in [
-        ("8:0", "sda"),
-        ("8:2", "sda/sda2"),
-        ("253:3", "dm-3"),
-        ("9:0", "md0"),
-        ("7:9", "odd"),
-    ] {
+    for (number, dir) in
+        [("8:0", "sda"), ("8:2", "sda/sda2"), ("253:3", "dm-3"), ("9:0", "md0"), ("7:9", "odd")]
+    {
         symlink(block.join(dir), links.join(number)).unwrap();
     }
 }
@@ -63,24 +59,9 @@ fn each_kind_of_device_leads_to_what_can_be_limited() {
 fn an_anonymous_device_is_found_in_mountinfo() {
     let text =
         "1 0 8:2 / / rw - ext4 /dev/sda2 rw\n2 1 0:44 / /data rw shared:1 - btrfs /dev/sdb rw\n";
-    let number = DeviceNumber {
-        major: 0,
-        minor: 44,
-    };
-    assert_eq!(
-        mount_of(text, number),
-        Some(("btrfs".into(), "/dev/sdb".into()))
-    );
-    assert_eq!(
-        mount_of(
-            text,
-            DeviceNumber {
-                major: 0,
-                minor: 45
-            }
-        ),
-        None
-    );
+    let number = DeviceNumber { major: 0, minor: 44 };
+    assert_eq!(mount_of(text, number), Some(("btrfs".into(), "/dev/sdb".into())));
+    assert_eq!(mount_of(text, DeviceNumber { major: 0, minor: 45 }), None);
 }
 
 #[test]
@@ -97,13 +78,7 @@ fn btrfs_devices_are_counted() {
 
 #[test]
 fn numbers_parse_strictly() {
-    assert_eq!(
-        "254:0\n".parse(),
-        Ok(DeviceNumber {
-            major: 254,
-            minor: 0
-        })
-    );
+    assert_eq!("254:0\n".parse(), Ok(DeviceNumber { major: 254, minor: 0 }));
     for bad in ["", "254", "254:", "a:b", "8:0:1"] {
         assert!(bad.parse::<DeviceNumber>().is_err(), "{bad:?}");
     }

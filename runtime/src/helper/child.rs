@@ -41,9 +41,7 @@ fn serve() -> i32 {
     match done {
         Ok(()) => 0,
         Err(error) => {
-            let reply = Reply::Failed {
-                chain: chain(&error),
-            };
+            let reply = Reply::Failed { chain: chain(&error) };
             i32::from(wire::send(&stream, &reply, &[]).is_err()) * EXIT_NO_TALK
         }
     }
@@ -54,6 +52,7 @@ fn serve() -> i32 {
 fn become_helper() -> Result<UnixStream> {
     prctl::set_pdeathsig(Signal::SIGKILL)
         .map_err(RuntimeError::syscall("tie the helper to its caller"))?;
+    prctl::set_name(c"berth-helper").map_err(RuntimeError::syscall("name the helper"))?;
     prctl::set_child_subreaper(true).map_err(RuntimeError::syscall("become a subreaper"))?;
     if thread_count()? != 1 {
         return Err(RuntimeError::HelperProtocol {
@@ -82,9 +81,7 @@ pub(super) fn put_at(fd: &OwnedFd, number: i32) -> Result<()> {
     if done == number {
         return Ok(());
     }
-    Err(RuntimeError::syscall("set a standard descriptor")(
-        std::io::Error::last_os_error(),
-    ))
+    Err(RuntimeError::syscall("set a standard descriptor")(std::io::Error::last_os_error()))
 }
 
 /// An error and its causes, outermost first, without repetitions: some libraries

@@ -38,10 +38,7 @@ nix::ioctl_write_int_bad!(tiocsctty, nix::libc::TIOCSCTTY);
 
 pub(super) fn run(stream: &UnixStream, request: &ExecRequest, fds: Vec<OwnedFd>) -> Result<()> {
     let spec = Spec::load(&request.config).map_err(|error| failed(error.to_string()))?;
-    let process = spec
-        .process()
-        .clone()
-        .ok_or_else(|| failed("the spec has no process"))?;
+    let process = spec.process().clone().ok_or_else(|| failed("the spec has no process"))?;
     let init = PidFd::open_exact(request.init.pid, request.init.start_time)?
         .ok_or_else(|| failed("the container has ended"))?;
     join(&init)?;
@@ -104,10 +101,7 @@ fn become_process(
 ) -> Result<(Vec<String>, Vec<String>)> {
     setsid().map_err(RuntimeError::syscall("begin a session"))?;
     let [stdin, stdout, stderr] = fds else {
-        return Err(failed(format!(
-            "{} descriptors came instead of 3",
-            fds.len()
-        )));
+        return Err(failed(format!("{} descriptors came instead of 3", fds.len())));
     };
     if request.tty {
         use std::os::fd::AsRawFd;
@@ -129,11 +123,7 @@ fn become_process(
     prctl::set_pdeathsig(Signal::SIGKILL)
         .map_err(RuntimeError::syscall("tie the process to its helper"))?;
     close_rest()?;
-    if let Some(profile) = spec
-        .linux()
-        .as_ref()
-        .and_then(|linux| linux.seccomp().as_ref())
-    {
+    if let Some(profile) = spec.linux().as_ref().and_then(|linux| linux.seccomp().as_ref()) {
         libcontainer::seccomp::initialize_seccomp(profile)
             .map_err(|error| failed(format!("cannot load the seccomp profile: {error}")))?;
     }
@@ -148,24 +138,16 @@ fn enter(cwd: &Path) -> Result<()> {
     if real.is_absolute() && !real.starts_with("(unreachable)") {
         return Ok(());
     }
-    Err(failed(format!(
-        "{} is outside the container",
-        PathBuf::from(cwd).display()
-    )))
+    Err(failed(format!("{} is outside the container", PathBuf::from(cwd).display())))
 }
 
 /// Groups, user, capabilities and no_new_privs, in the order in which each may
 /// still be done.
 fn drop_all(process: &Process, user: &User) -> Result<()> {
-    let groups: Vec<Gid> = user
-        .additional_gids
-        .iter()
-        .map(|&gid| Gid::from_raw(gid))
-        .collect();
+    let groups: Vec<Gid> = user.additional_gids.iter().map(|&gid| Gid::from_raw(gid)).collect();
     setgroups(&groups).map_err(RuntimeError::syscall("set supplementary groups"))?;
-    prctl::set_keepcaps(true).map_err(RuntimeError::syscall(
-        "keep capabilities over the user change",
-    ))?;
+    prctl::set_keepcaps(true)
+        .map_err(RuntimeError::syscall("keep capabilities over the user change"))?;
     let (uid, gid) = (Uid::from_raw(user.uid), Gid::from_raw(user.gid));
     setresgid(gid, gid, gid).map_err(RuntimeError::syscall("set the group"))?;
     setresuid(uid, uid, uid).map_err(RuntimeError::syscall("set the user"))?;
@@ -194,17 +176,13 @@ fn close_rest() -> Result<()> {
     if done == 0 {
         return Ok(());
     }
-    Err(RuntimeError::syscall("mark descriptors for closing")(
-        std::io::Error::last_os_error(),
-    ))
+    Err(RuntimeError::syscall("mark descriptors for closing")(std::io::Error::last_os_error()))
 }
 
 /// The container's environment, overlaid by the request's.
 fn environment(process: &Process, over: &[(String, String)]) -> Vec<String> {
-    let given = |entry: &str| {
-        over.iter()
-            .any(|(name, _)| entry.split('=').next() == Some(name.as_str()))
-    };
+    let given =
+        |entry: &str| over.iter().any(|(name, _)| entry.split('=').next() == Some(name.as_str()));
     let mut env: Vec<String> = process
         .env()
         .iter()
@@ -217,8 +195,5 @@ fn environment(process: &Process, over: &[(String, String)]) -> Vec<String> {
 }
 
 fn failed(text: impl Into<String>) -> RuntimeError {
-    RuntimeError::Helper {
-        operation: "exec",
-        chain: vec![text.into()],
-    }
+    RuntimeError::Helper { operation: "exec", chain: vec![text.into()] }
 }

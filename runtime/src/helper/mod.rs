@@ -8,13 +8,14 @@
 //! reach the file), with a hidden first argument. The helper handles one typed
 //! request and exits.
 //!
-//! Order of a call: spawn; the caller moves the helper into the container's
-//! control group; only then the request is sent. Whatever the operation starts
-//! is therefore in the group from its first instruction, so that killing the
-//! group and the helper leaves nothing. The helper dies with its caller
+//! Order of a call: spawn; the caller moves the helper into a control group of
+//! the container; only then the request is sent. Whatever the operation starts
+//! is therefore in a group of its own from its first instruction, so that killing
+//! the group and the helper leaves nothing. The helper dies with its caller
 //! (PR_SET_PDEATHSIG), and ends when it gets no request.
 
 mod child;
+mod complaints;
 mod exec;
 mod program;
 mod start;
@@ -38,7 +39,6 @@ use nix::sys::memfd::{MFdFlags, memfd_create};
 pub use child::run_if_helper;
 use wire::Reply;
 
-use crate::cgroup::Leaf;
 use crate::deadline::Deadline;
 use crate::error::{Result, RuntimeError};
 use crate::pidfd::PidFd;
@@ -79,16 +79,15 @@ impl Helper {
             | SealFlag::F_SEAL_WRITE;
         fcntl(&target, FcntlArg::F_ADD_SEALS(seals))
             .map_err(RuntimeError::syscall("seal the program's copy"))?;
-        Ok(Self {
-            copy: Arc::new(target.into()),
-        })
+        Ok(Self { copy: Arc::new(target.into()) })
     }
 
-    /// Starts a helper inside `leaf`. It does nothing until it gets a request.
+    /// Starts a helper and has `attach` put it into a control group. It does
+    /// nothing until it gets a request.
     pub(crate) fn launch(
         &self,
         operation: &'static str,
-        leaf: &Leaf,
+        attach: impl FnOnce(i32) -> Result<()>,
         deadline: Deadline,
     ) -> Result<Call> {
         let (ours, theirs) =
@@ -104,17 +103,10 @@ impl Helper {
             .spawn()
             .map_err(RuntimeError::syscall("start a helper"))?;
         let pid = child.id().cast_signed();
-        let mut call = Call {
-            operation,
-            child,
-            pid,
-            pidfd: None,
-            socket: ours,
-            deadline,
-        };
+        let mut call = Call { operation, child, pid, pidfd: None, socket: ours, deadline };
         // The child is not reaped yet, so that its pid can't be anybody else's.
         call.pidfd = PidFd::open(pid)?;
-        leaf.attach(pid)?;
+        attach(pid)?;
         Ok(call)
     }
 }
@@ -159,10 +151,9 @@ impl Call {
         }
         self.limit_io()?;
         match wire::receive::<Reply>(&self.socket) {
-            Ok(Some((Reply::Failed { chain }, _))) => Err(RuntimeError::Helper {
-                operation: self.operation,
-                chain,
-            }),
+            Ok(Some((Reply::Failed { chain }, _))) => {
+                Err(RuntimeError::Helper { operation: self.operation, chain })
+            }
             Ok(Some((reply, _))) => Ok(reply),
             Ok(None) => Err(self.died()?),
             Err(error) => Err(RuntimeError::HelperProtocol {
@@ -174,10 +165,7 @@ impl Call {
 
     /// What the error is when an answer is of the wrong kind.
     pub(crate) fn unexpected(&self, reply: &Reply) -> RuntimeError {
-        RuntimeError::HelperProtocol {
-            operation: self.operation,
-            found: format!("{reply:?}"),
-        }
+        RuntimeError::HelperProtocol { operation: self.operation, found: format!("{reply:?}") }
     }
 
     /// From now on the answer may take until `deadline`.
@@ -238,9 +226,7 @@ impl Call {
         self.socket
             .set_read_timeout(Some(rest))
             .and_then(|()| self.socket.set_write_timeout(Some(rest)))
-            .map_err(RuntimeError::syscall(
-                "set the timeout of a helper's socket",
-            ))
+            .map_err(RuntimeError::syscall("set the timeout of a helper's socket"))
     }
 
     fn wait(&self) -> Result<Event> {
@@ -260,18 +246,12 @@ impl Call {
     }
 
     fn died(&mut self) -> Result<RuntimeError> {
-        let status = match self
-            .child
-            .try_wait()
-            .map_err(RuntimeError::syscall("wait for a helper"))?
-        {
-            Some(status) => status.to_string(),
-            None => "it closed its socket".to_owned(),
-        };
-        Ok(RuntimeError::HelperDied {
-            operation: self.operation,
-            status,
-        })
+        let status =
+            match self.child.try_wait().map_err(RuntimeError::syscall("wait for a helper"))? {
+                Some(status) => status.to_string(),
+                None => "it closed its socket".to_owned(),
+            };
+        Ok(RuntimeError::HelperDied { operation: self.operation, status })
     }
 }
 
@@ -284,10 +264,7 @@ impl Drop for Call {
 /// An empty memory file that a program may be run from (memfd_create(2)).
 pub(crate) fn executable_memfd() -> nix::Result<OwnedFd> {
     let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
-    match memfd_create(
-        COPY_NAME,
-        flags | MFdFlags::from_bits_retain(nix::libc::MFD_EXEC),
-    ) {
+    match memfd_create(COPY_NAME, flags | MFdFlags::from_bits_retain(nix::libc::MFD_EXEC)) {
         // Before Linux 6.3 there is no MFD_EXEC, and every memfd is executable.
         Err(Errno::EINVAL) => memfd_create(COPY_NAME, flags),
         other => other,
@@ -297,7 +274,5 @@ pub(crate) fn executable_memfd() -> nix::Result<OwnedFd> {
 /// Number of threads of this process.
 fn thread_count() -> Result<usize> {
     let path = Path::new("/proc/self/task");
-    Ok(fs::read_dir(path)
-        .map_err(RuntimeError::io("list", path))?
-        .count())
+    Ok(fs::read_dir(path).map_err(RuntimeError::io("list", path))?.count())
 }

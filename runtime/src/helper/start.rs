@@ -12,6 +12,7 @@ use libcontainer::error::LibcontainerError;
 use libcontainer::syscall::syscall::SyscallType;
 
 use super::child::push_new;
+use super::complaints::Complaints;
 use super::program::RunProgram;
 use super::wire::{self, Go, Reply, StartRequest};
 use crate::error::{Result, RuntimeError};
@@ -23,25 +24,18 @@ use crate::record::ProcessName;
 const CREATE: &str = "create";
 
 pub(super) fn run(stream: &UnixStream, request: &StartRequest) -> Result<()> {
-    let notes = set_oom_score_adj(request.oom_score_adj)?
-        .into_iter()
-        .collect();
+    let notes = set_oom_score_adj(request.oom_score_adj)?.into_iter().collect();
+    let complaints = Complaints::listen()?;
     let mut container = match create(request) {
         Ok(container) => container,
         Err(error) => {
             collect_children();
-            return Err(error);
+            return Err(with_causes(error, &complaints));
         }
     };
-    let pid = container
-        .pid()
-        .map(|pid| pid.as_raw())
-        .ok_or_else(|| failed("init has no pid"))?;
+    let pid = container.pid().map(|pid| pid.as_raw()).ok_or_else(|| failed("init has no pid"))?;
     let stat = procfs::stat(pid)?.ok_or_else(|| failed("init ended at once"))?;
-    let process = ProcessName {
-        pid,
-        start_time: stat.start_time,
-    };
+    let process = ProcessName { pid, start_time: stat.start_time };
     let send = |reply: &Reply| {
         wire::send(stream, reply, &[]).map_err(RuntimeError::syscall("answer the caller"))
     };
@@ -51,17 +45,13 @@ pub(super) fn run(stream: &UnixStream, request: &StartRequest) -> Result<()> {
         Ok(Some((Go {}, _))) => {}
         _ => return Err(failed("the caller gave no leave to start")),
     }
-    container
-        .start()
-        .map_err(|error| translated("start", &error))?;
+    container.start().map_err(|error| translated("start", &error))?;
     send(&Reply::Started)
 }
 
 fn create(request: &StartRequest) -> Result<Container> {
     let log = open_log(&request.log)?;
-    let second = log
-        .try_clone()
-        .map_err(RuntimeError::io("duplicate", &request.log))?;
+    let second = log.try_clone().map_err(RuntimeError::io("duplicate", &request.log))?;
     let null = File::open("/dev/null").map_err(RuntimeError::io("open", "/dev/null"))?;
     fs::create_dir_all(&request.state).map_err(RuntimeError::io("create", &request.state))?;
     ContainerBuilder::new(request.id.clone(), SyscallType::default())
@@ -90,10 +80,7 @@ fn open_log(path: &Path) -> Result<File> {
         .custom_flags(nix::libc::O_NOFOLLOW | nix::libc::O_NONBLOCK | nix::libc::O_NOCTTY)
         .open(path)
         .map_err(RuntimeError::io("open the log", path))?;
-    let kind = file
-        .metadata()
-        .map_err(RuntimeError::io("examine", path))?
-        .file_type();
+    let kind = file.metadata().map_err(RuntimeError::io("examine", path))?.file_type();
     if kind.is_fifo() || kind.is_char_device() || !kind.is_file() {
         return Err(RuntimeError::InvalidSpec {
             field: "log",
@@ -133,10 +120,21 @@ fn collect_children() {
 }
 
 fn failed(text: &str) -> RuntimeError {
-    RuntimeError::Helper {
-        operation: CREATE,
-        chain: vec![text.to_owned()],
-    }
+    RuntimeError::Helper { operation: CREATE, chain: vec![text.to_owned()] }
+}
+
+/// libcontainer's error in the words it used where it happened, which name paths
+/// and errnos; its own text if it said nothing.
+fn with_causes(error: RuntimeError, complaints: &Complaints) -> RuntimeError {
+    let texts = complaints.texts();
+    let (RuntimeError::Helper { operation, .. }, Some(first)) = (&error, texts.first()) else {
+        return error;
+    };
+    let end = |text: &str| text.rsplit(": ").next().map(str::to_owned);
+    let mut chain: Vec<String> =
+        texts.iter().skip(1).filter(|text| end(text) != end(first)).cloned().collect();
+    chain.push(first.clone());
+    RuntimeError::Helper { operation, chain }
 }
 
 /// libcontainer's error with all its causes.

@@ -10,9 +10,7 @@ fn accepts_names_that_are_one_safe_component() {
 #[test]
 fn refuses_what_could_leave_its_directory() {
     let long = "a".repeat(201);
-    for id in [
-        "", ".", "..", "../x", "a/b", "-x", ".hidden", "a b", "ü", "a\0b", &long,
-    ] {
+    for id in ["", ".", "..", "../x", "a/b", "-x", ".hidden", "a b", "ü", "a\0b", &long] {
         assert!(ContainerId::new(id).is_err(), "{id:?}");
     }
 }

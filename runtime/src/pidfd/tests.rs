@@ -10,19 +10,14 @@ use crate::procfs;
 
 fn spawn(script: &str) -> (Child, PidFd) {
     let child = Command::new("sh").args(["-c", script]).spawn().unwrap();
-    let fd = PidFd::open(i32::try_from(child.id()).unwrap())
-        .unwrap()
-        .unwrap();
+    let fd = PidFd::open(i32::try_from(child.id()).unwrap()).unwrap().unwrap();
     (child, fd)
 }
 
 #[test]
 fn peeking_leaves_the_status_for_its_owner() {
     let (mut child, fd) = spawn("exit 7");
-    assert!(
-        fd.wait_exit(Deadline::after(Duration::from_secs(10)))
-            .unwrap()
-    );
+    assert!(fd.wait_exit(Deadline::after(Duration::from_secs(10))).unwrap());
     assert_eq!(fd.peek_child().unwrap(), Some(ExitStatus::Code(7)));
     assert_eq!(child.wait().unwrap().code(), Some(7));
     assert_eq!(fd.peek_child().unwrap(), None);
@@ -32,10 +27,7 @@ fn peeking_leaves_the_status_for_its_owner() {
 fn a_signal_shows_as_a_signal() {
     let (mut child, fd) = spawn("sleep 60");
     assert!(fd.signal(Signal::SIGTERM).unwrap());
-    assert!(
-        fd.wait_exit(Deadline::after(Duration::from_secs(10)))
-            .unwrap()
-    );
+    assert!(fd.wait_exit(Deadline::after(Duration::from_secs(10))).unwrap());
     assert_eq!(fd.reap_child().unwrap(), Some(ExitStatus::Signal(15)));
     assert!(!fd.signal(Signal::SIGTERM).unwrap());
     assert!(child.wait().is_err(), "reaped already");
@@ -56,10 +48,7 @@ fn another_start_time_is_another_process() {
 #[test]
 fn waiting_ends_at_the_deadline() {
     let (mut child, fd) = spawn("sleep 60");
-    assert!(
-        !fd.wait_exit(Deadline::after(Duration::from_millis(20)))
-            .unwrap()
-    );
+    assert!(!fd.wait_exit(Deadline::after(Duration::from_millis(20))).unwrap());
     child.kill().unwrap();
     child.wait().unwrap();
 }

@@ -46,10 +46,7 @@ fn the_test_itself_is_alive_and_is_nobody_else() {
 
 #[test]
 fn sees_its_own_child() {
-    let mut child = std::process::Command::new("sleep")
-        .arg("30")
-        .spawn()
-        .unwrap();
+    let mut child = std::process::Command::new("sleep").arg("30").spawn().unwrap();
     let me = i32::try_from(std::process::id()).unwrap();
     let pid = i32::try_from(child.id()).unwrap();
     let seen = children_of(me).unwrap();

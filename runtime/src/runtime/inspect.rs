@@ -95,18 +95,10 @@ impl Runtime {
             // Between the reading of the directory and of the record it may have been removed.
             let state = State::Interrupted { since_ms };
             let there = dir.is_dir();
-            return Ok(there.then(|| Container {
-                id: id.clone(),
-                state,
-                record: None,
-            }));
+            return Ok(there.then(|| Container { id: id.clone(), state, record: None }));
         };
         let state = self.state(&dir, &record)?;
-        Ok(Some(Container {
-            id: id.clone(),
-            state,
-            record: Some(record),
-        }))
+        Ok(Some(Container { id: id.clone(), state, record: Some(record) }))
     }
 
     /// All containers, by name, each on its own: one that can't be read does not
@@ -121,12 +113,7 @@ impl Runtime {
         for entry in entries {
             let entry = entry.map_err(RuntimeError::io("list", &self.containers))?;
             // What has another name was not made here.
-            ids.extend(
-                entry
-                    .file_name()
-                    .to_str()
-                    .and_then(|name| ContainerId::new(name).ok()),
-            );
+            ids.extend(entry.file_name().to_str().and_then(|name| ContainerId::new(name).ok()));
         }
         ids.sort();
         let inspected = |id: ContainerId| match self.inspect(&id) {
@@ -139,11 +126,7 @@ impl Runtime {
 
     fn state(&self, dir: &Path, record: &Record) -> Result<State> {
         let same_boot = record.boot_id == procfs::boot_id()?;
-        let process = if same_boot {
-            self.process(record)?
-        } else {
-            Process::Gone
-        };
+        let process = if same_boot { self.process(record)? } else { Process::Gone };
         let creator_alive =
             same_boot && procfs::is_alive(record.creator.pid, record.creator.start_time)?;
         let state = judge(record, process, creator_alive);
@@ -170,10 +153,7 @@ impl Runtime {
         }
         let waiting = procfs::exe(named.pid)?.is_some_and(|exe| exe.as_os_str() == COPY_LINK);
         if self.leaf(&record.id)?.holds(named.pid)? == Some(true) {
-            return Ok(Process::Alive {
-                in_group: true,
-                waiting,
-            });
+            return Ok(Process::Alive { in_group: true, waiting });
         }
         // One that has begun to exit is shown elsewhere by v1; it was in its group before.
         match procfs::stat(named.pid)? {
@@ -181,10 +161,7 @@ impl Runtime {
             Some(stat) if stat.is_dead() => {
                 Ok(Process::Zombie(ExitStatus::from_wait(stat.exit_code)))
             }
-            Some(stat) => Ok(Process::Alive {
-                in_group: stat.exiting,
-                waiting,
-            }),
+            Some(stat) => Ok(Process::Alive { in_group: stat.exiting, waiting }),
             None => Ok(Process::Gone),
         }
     }
@@ -193,32 +170,20 @@ impl Runtime {
 /// The state that follows from a record and the facts.
 fn judge(record: &Record, process: Process, creator_alive: bool) -> State {
     let since_ms = record.created_at_ms;
-    let unfinished = if creator_alive {
-        State::Creating { since_ms }
-    } else {
-        State::Interrupted { since_ms }
-    };
+    let unfinished =
+        if creator_alive { State::Creating { since_ms } } else { State::Interrupted { since_ms } };
     let Some(named) = record.process else {
         return unfinished;
     };
     match process {
         Process::Alive { waiting: true, .. } => unfinished,
-        Process::Alive { in_group: true, .. } => State::Running {
-            pid: named.pid,
-            since_ms,
+        Process::Alive { in_group: true, .. } => State::Running { pid: named.pid, since_ms },
+        Process::Alive { in_group: false, .. } => State::Unknown {
+            reason: format!("process {} is its init but not in its control group", named.pid),
         },
-        Process::Alive {
-            in_group: false, ..
-        } => State::Unknown {
-            reason: format!(
-                "process {} is its init but not in its control group",
-                named.pid
-            ),
-        },
-        Process::Zombie(status) => State::Exited(ExitInfo {
-            status: Some(status),
-            ..ExitInfo::default()
-        }),
+        Process::Zombie(status) => {
+            State::Exited(ExitInfo { status: Some(status), ..ExitInfo::default() })
+        }
         Process::Gone => State::Exited(ExitInfo::default()),
     }
 }

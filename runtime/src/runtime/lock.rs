@@ -40,8 +40,7 @@ impl Lock {
 impl Runtime {
     /// Locks a container that exists.
     pub(super) fn lock(&self, id: &ContainerId, deadline: Deadline) -> Result<Lock> {
-        self.try_lock(id, deadline)?
-            .ok_or_else(|| RuntimeError::NotFound { id: id.clone() })
+        self.try_lock(id, deadline)?.ok_or_else(|| RuntimeError::NotFound { id: id.clone() })
     }
 
     /// Locks a container; `None` when there is none.
@@ -63,10 +62,7 @@ impl Runtime {
                 Err((_, error)) => return Err(RuntimeError::io("lock", &path)(error)),
             }
             if deadline.expired() {
-                return Err(RuntimeError::Busy {
-                    id: id.clone(),
-                    waited: deadline.granted(),
-                });
+                return Err(RuntimeError::Busy { id: id.clone(), waited: deadline.granted() });
             }
             thread::sleep(RETRY);
         }

@@ -31,7 +31,7 @@ use nix::sys::signal::Signal;
 pub use inspect::{Container, State};
 pub use stop::Watch;
 
-use crate::cgroup::{self, Layout, Leaf, Limits, Unapplied, Usage};
+use crate::cgroup::{self, Groups, Layout, Leaf, Limits, Unapplied, Usage};
 use crate::deadline::Deadline;
 use crate::error::{Result, RuntimeError};
 use crate::files;
@@ -80,12 +80,7 @@ impl Runtime {
             .canonicalize()
             .map_err(RuntimeError::io("find the real path of", &config.run_dir))?;
         Leaf::new(layout.clone(), config.cgroup.clone())?;
-        Ok(Self {
-            containers,
-            cgroup: config.cgroup,
-            layout,
-            helper: config.helper,
-        })
+        Ok(Self { containers, cgroup: config.cgroup, layout, helper: config.helper })
     }
 
     /// The control group layout that was found.
@@ -98,8 +93,12 @@ impl Runtime {
         self.containers.join(id)
     }
 
+    fn groups(&self, id: &ContainerId) -> Result<Groups> {
+        Groups::new(&self.layout, &self.cgroup, id)
+    }
+
     fn leaf(&self, id: &ContainerId) -> Result<Leaf> {
-        Leaf::new(self.layout.clone(), self.cgroup.join(id))
+        Ok(self.groups(id)?.leaf)
     }
 
     /// Where a container's OCI spec is.
@@ -107,14 +106,15 @@ impl Runtime {
         self.dir(id).join("bundle/config.json")
     }
 
-    /// Starts a helper inside a container's control group.
-    pub(crate) fn launch(
+    /// Starts a helper inside a running container's control group.
+    pub(crate) fn launch_inside(
         &self,
         operation: &'static str,
         id: &ContainerId,
         deadline: Deadline,
     ) -> Result<Call> {
-        self.helper.launch(operation, &self.leaf(id)?, deadline)
+        let leaf = self.leaf(id)?;
+        self.helper.launch(operation, |pid| leaf.attach(pid), deadline)
     }
 
     /// Sends a signal to init. `false` when the container was not running.
@@ -128,18 +128,16 @@ impl Runtime {
     /// A pidfd of a running container's init, checked by start time.
     fn init(&self, id: &ContainerId) -> Result<Option<PidFd>> {
         let container = self.existing(id)?;
-        let (State::Running { .. }, Some(process)) = (
-            &container.state,
-            container.record.and_then(|record| record.process),
-        ) else {
+        let (State::Running { .. }, Some(process)) =
+            (&container.state, container.record.and_then(|record| record.process))
+        else {
             return Ok(None);
         };
         PidFd::open_exact(process.pid, process.start_time)
     }
 
     fn existing(&self, id: &ContainerId) -> Result<Container> {
-        self.inspect(id)?
-            .ok_or_else(|| RuntimeError::NotFound { id: id.clone() })
+        self.inspect(id)?.ok_or_else(|| RuntimeError::NotFound { id: id.clone() })
     }
 
     /// Changes the limits of a container while it runs. What is `None` in

@@ -10,7 +10,7 @@ use super::inspect::now_ms;
 use super::lock::Lock;
 use super::{RECORD, Runtime, write_record};
 use crate::bundle;
-use crate::cgroup::{self, Leaf};
+use crate::cgroup::{self, Groups, Leaf};
 use crate::deadline::Deadline;
 use crate::error::{Result, RuntimeError};
 use crate::files;
@@ -48,46 +48,41 @@ impl Runtime {
         match fs::create_dir(&dir) {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                return Err(RuntimeError::Exists {
-                    id: spec.id.clone(),
-                });
+                return Err(RuntimeError::Exists { id: spec.id.clone() });
             }
             Err(error) => return Err(RuntimeError::io("create", &dir)(error)),
         }
         // Somebody may have seen the empty directory and removed it meanwhile.
         let lock = self.lock(&spec.id, deadline)?;
         if lock.path().join(RECORD).exists() {
-            return Err(RuntimeError::Exists {
-                id: spec.id.clone(),
-            });
+            return Err(RuntimeError::Exists { id: spec.id.clone() });
         }
-        let leaf = self.leaf(&spec.id)?;
-        self.start_locked(spec, &lock, &leaf, deadline)
-            .map_err(
-                |source| match clear(&lock, &leaf, Deadline::after(UNDO_TIME)) {
-                    Ok(()) => source,
-                    Err(error) => RuntimeError::Undo {
-                        cleanup_error: Box::new(error),
-                        source: Box::new(source),
-                    },
-                },
-            )
+        let groups = self.groups(&spec.id)?;
+        self.start_locked(spec, &lock, &groups, deadline).map_err(|source| {
+            match clear(&lock, &groups, Deadline::after(UNDO_TIME)) {
+                Ok(()) => source,
+                Err(error) => {
+                    RuntimeError::Undo { cleanup_error: Box::new(error), source: Box::new(source) }
+                }
+            }
+        })
     }
 
     fn start_locked(
         &self,
         spec: &ContainerSpec,
         lock: &Lock,
-        leaf: &Leaf,
+        groups: &Groups,
         deadline: Deadline,
     ) -> Result<Record> {
+        let leaf = &groups.leaf;
         let (rlimits, notes) = rlimit::effective(&spec.rlimits)?;
         let mut record = intent(spec, leaf, notes)?;
         write_record(lock.path(), &record)?;
-        leaf.create()?;
+        groups.create()?;
         record.unapplied = cgroup::apply(leaf, &spec.limits)?;
         let bundle = write_bundle(spec, lock.path(), leaf, &rlimits)?;
-        let call = self.launch(OPERATION, &spec.id, deadline)?;
+        let call = self.helper.launch(OPERATION, |pid| groups.adopt_helper(pid), deadline)?;
         let request = StartRequest {
             id: spec.id.as_str().to_owned(),
             bundle,
@@ -95,11 +90,12 @@ impl Runtime {
             log: spec.log.clone(),
             oom_score_adj: spec.oom_score_adj,
         };
-        converse(call, request, leaf, |process, notes| {
+        converse(call, request, groups, |process, notes| {
             record.process = Some(process);
             record.notes.extend(notes);
             write_record(lock.path(), &record)
         })?;
+        groups.end_start(Deadline::after(UNDO_TIME))?;
         wait_for_program(&record, deadline)?;
         Ok(record)
     }
@@ -110,7 +106,7 @@ impl Runtime {
 fn converse(
     mut call: Call,
     request: StartRequest,
-    leaf: &Leaf,
+    groups: &Groups,
     created: impl FnOnce(ProcessName, Vec<String>) -> Result<()>,
 ) -> Result<()> {
     let talk = |call: &mut Call| -> Result<()> {
@@ -128,7 +124,7 @@ fn converse(
     match talk(&mut call) {
         Ok(()) => call.finish(),
         Err(error) => {
-            call.abort(|| leaf.kill(Deadline::after(UNDO_TIME)))?;
+            call.abort(|| groups.kill(Deadline::after(UNDO_TIME)))?;
             Err(error)
         }
     }
@@ -157,9 +153,7 @@ fn wait_for_program(record: &Record, deadline: Deadline) -> Result<()> {
 
 fn intent(spec: &ContainerSpec, leaf: &Leaf, notes: Vec<String>) -> Result<Record> {
     let pid = std::process::id().cast_signed();
-    let start_time = procfs::stat(pid)?
-        .map(|stat| stat.start_time)
-        .unwrap_or_default();
+    let start_time = procfs::stat(pid)?.map(|stat| stat.start_time).unwrap_or_default();
     Ok(Record {
         id: spec.id.clone(),
         boot_id: procfs::boot_id()?,
@@ -192,11 +186,7 @@ fn write_bundle(
 /// Paths of the host that must be there, so that the message names them.
 fn check_sources(spec: &ContainerSpec) -> Result<()> {
     let mut needed: Vec<(&'static str, &PathBuf)> = vec![("rootfs", &spec.rootfs)];
-    needed.extend(
-        spec.mounts
-            .iter()
-            .map(|bind| ("mounts.source", &bind.source)),
-    );
+    needed.extend(spec.mounts.iter().map(|bind| ("mounts.source", &bind.source)));
     if let Network::Namespace(path) = &spec.network {
         needed.push(("network", path));
     }
@@ -211,9 +201,9 @@ fn check_sources(spec: &ContainerSpec) -> Result<()> {
 
 /// Takes away everything of a container: processes, control groups, files; the
 /// record last. Idempotent.
-pub(super) fn clear(lock: &Lock, leaf: &Leaf, deadline: Deadline) -> Result<()> {
-    leaf.kill(deadline)?;
-    leaf.remove(deadline)?;
+pub(super) fn clear(lock: &Lock, groups: &Groups, deadline: Deadline) -> Result<()> {
+    groups.kill(deadline)?;
+    groups.remove(deadline)?;
     let dir = lock.path();
     for entry in fs::read_dir(dir).map_err(RuntimeError::io("list", dir))? {
         let entry = entry.map_err(RuntimeError::io("list", dir))?;
@@ -221,15 +211,8 @@ pub(super) fn clear(lock: &Lock, leaf: &Leaf, deadline: Deadline) -> Result<()> 
             continue;
         }
         let path = entry.path();
-        let is_dir = entry
-            .file_type()
-            .map_err(RuntimeError::io("examine", &path))?
-            .is_dir();
-        let removed = if is_dir {
-            fs::remove_dir_all(&path)
-        } else {
-            fs::remove_file(&path)
-        };
+        let is_dir = entry.file_type().map_err(RuntimeError::io("examine", &path))?.is_dir();
+        let removed = if is_dir { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
         removed.map_err(RuntimeError::io("remove", &path))?;
     }
     let record = dir.join(RECORD);

@@ -58,18 +58,13 @@ impl Runtime {
     /// [`RuntimeError::NotFound`], or when the record or /proc can't be read.
     pub fn watch(&self, id: &ContainerId) -> Result<Option<Watch>> {
         let container = self.existing(id)?;
-        let (State::Running { .. }, Some(process)) = (
-            &container.state,
-            container.record.and_then(|record| record.process),
-        ) else {
+        let (State::Running { .. }, Some(process)) =
+            (&container.state, container.record.and_then(|record| record.process))
+        else {
             return Ok(None);
         };
         let fd = PidFd::open_exact(process.pid, process.start_time)?;
-        Ok(fd.map(|fd| Watch {
-            id: id.clone(),
-            process,
-            fd,
-        }))
+        Ok(fd.map(|fd| Watch { id: id.clone(), process, fd }))
     }
 
     /// Learns how a watched container ended, stores it beside the record, and
@@ -84,13 +79,9 @@ impl Runtime {
         let Some(lock) = self.try_lock(&watch.id, Deadline::after(LOCK_WAIT))? else {
             // Removed meanwhile; whoever removed it has collected it.
             let status = find_status(&watch.fd, watch.process)?;
-            return Ok(Some(ExitInfo {
-                status,
-                ..ExitInfo::default()
-            }));
+            return Ok(Some(ExitInfo { status, ..ExitInfo::default() }));
         };
-        self.settle(lock.path(), &watch.id, watch.process, &watch.fd)
-            .map(Some)
+        self.settle(lock.path(), &watch.id, watch.process, &watch.fd).map(Some)
     }
 
     /// Stores the end of a process that has ended, then reaps it. What is stored
@@ -108,11 +99,7 @@ impl Runtime {
             None => {
                 let status = find_status(fd, process)?;
                 let oom_killed = cgroup::oom_kills(&self.leaf(id)?)?.map(|kills| kills > 0);
-                let info = ExitInfo {
-                    status,
-                    oom_killed,
-                    finished_at_ms: Some(now_ms()),
-                };
+                let info = ExitInfo { status, oom_killed, finished_at_ms: Some(now_ms()) };
                 files::write_json(dir, EXIT, "exit status", &info)?;
                 info
             }
@@ -148,14 +135,11 @@ impl Runtime {
             fd.signal(Signal::SIGTERM)?;
             fd.wait_exit(deadline.at_most(grace))?;
         }
-        self.leaf(id)?.kill(deadline)?;
+        self.groups(id)?.kill(deadline)?;
         match (process, &init) {
             (Some(named), Some(fd)) => {
                 if !fd.wait_exit(deadline)? {
-                    return Err(RuntimeError::Deadline {
-                        operation: "stop",
-                        granted: within,
-                    });
+                    return Err(RuntimeError::Deadline { operation: "stop", granted: within });
                 }
                 self.settle(lock.path(), id, named, fd)
             }
@@ -181,7 +165,7 @@ impl Runtime {
         let Some(container) = self.inspect(id)? else {
             return Ok(());
         };
-        let leaf = self.leaf(id)?;
+        let groups = self.groups(id)?;
         match container.state {
             State::Running { .. } => return Err(RuntimeError::StillRunning { id: id.clone() }),
             State::Unknown { reason } => {
@@ -194,25 +178,23 @@ impl Runtime {
             State::Creating { .. } | State::Interrupted { .. } | State::Exited(_) => {}
         }
         let mut zombies = Vec::new();
-        for pid in leaf.pids()? {
+        for pid in groups.pids()? {
             zombies.extend(PidFd::open(pid)?);
         }
         zombies.extend(init_of(container.record.as_ref())?);
-        leaf.kill(deadline)?;
+        groups.kill(deadline)?;
         for zombie in zombies {
             if zombie.wait_exit(deadline)? {
                 zombie.reap_child()?;
             }
         }
-        clear(&lock, &leaf, deadline)
+        clear(&lock, &groups, deadline)
     }
 }
 
 fn init_of(record: Option<&Record>) -> Result<Option<PidFd>> {
     let named = record.and_then(|record| record.process);
-    named.map_or(Ok(None), |named| {
-        PidFd::open_exact(named.pid, named.start_time)
-    })
+    named.map_or(Ok(None), |named| PidFd::open_exact(named.pid, named.start_time))
 }
 
 /// How a process that has ended did so, from the first source that knows: our own

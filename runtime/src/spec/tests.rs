@@ -24,9 +24,7 @@ fn each_impossible_value_is_named() {
     let table: [(&str, Change); 14] = [
         ("args", |s| s.args.clear()),
         ("args", |s| s.args.push("a\0b".to_owned())),
-        ("env", |s| {
-            drop(s.env.insert("A=B".to_owned(), String::new()))
-        }),
+        ("env", |s| drop(s.env.insert("A=B".to_owned(), String::new()))),
         ("hostname", |s| s.hostname = "x".repeat(65)),
         ("oom_score_adj", |s| s.oom_score_adj = -1001),
         ("rootfs", |s| s.rootfs = PathBuf::from("relative")),
@@ -38,21 +36,14 @@ fn each_impossible_value_is_named() {
                 read_only: true,
             });
         }),
-        ("limits.memory_max_bytes", |s| {
-            s.limits.memory_max_bytes = Some(4096)
-        }),
+        ("limits.memory_max_bytes", |s| s.limits.memory_max_bytes = Some(4096)),
         ("limits.cpu_weight", |s| s.limits.cpu_weight = Some(0)),
         ("limits.pids_max", |s| s.limits.pids_max = Some(2)),
         ("limits.cpu_max.quota_us", |s| {
-            s.limits.cpu_max = Some(CpuMax {
-                quota_us: 1,
-                period_us: 100_000,
-            });
+            s.limits.cpu_max = Some(CpuMax { quota_us: 1, period_us: 100_000 });
         }),
         ("limits.cpuset", |s| s.limits.cpuset = Some("x".to_owned())),
-        ("tmpfs.destination", |s| {
-            s.tmpfs[0].destination = PathBuf::from("run")
-        }),
+        ("tmpfs.destination", |s| s.tmpfs[0].destination = PathBuf::from("run")),
     ];
     for (field, change) in table {
         let mut spec = spec();

@@ -17,9 +17,9 @@ use berth_runtime::{
 /// Where Debian's busybox-static puts its program.
 const BUSYBOX: &str = "/bin/busybox";
 /// Programs that tests use inside containers.
-const APPLETS: [&str; 15] = [
+const APPLETS: [&str; 17] = [
     "sh", "cat", "sleep", "true", "dd", "id", "ls", "mount", "touch", "unshare", "hostname",
-    "kill", "stty", "tail", "sed",
+    "kill", "stty", "tail", "sed", "grep", "ip",
 ];
 /// Long enough for anything that is not hung, on a busy machine.
 pub(crate) const LONG: Duration = Duration::from_secs(60);
@@ -27,15 +27,9 @@ pub(crate) const LONG: Duration = Duration::from_secs(60);
 /// Fails, with the reason, where the tests can't run.
 pub(crate) fn require() {
     assert!(nix::unistd::geteuid().is_root(), "these tests need root");
-    assert!(
-        Path::new(BUSYBOX).exists(),
-        "{BUSYBOX} is missing: install busybox-static"
-    );
+    assert!(Path::new(BUSYBOX).exists(), "{BUSYBOX} is missing: install busybox-static");
     let runc = std::process::Command::new("runc").arg("--version").output();
-    assert!(
-        runc.is_ok_and(|out| out.status.success()),
-        "runc is missing: install runc"
-    );
+    assert!(runc.is_ok_and(|out| out.status.success()), "runc is missing: install runc");
     sweep();
 }
 
@@ -51,10 +45,7 @@ fn sweep() {
             if Path::new("/proc").join(pid).exists() || pid.parse::<u32>().is_err() {
                 continue;
             }
-            for leaf in fs::read_dir(entry.path())
-                .unwrap()
-                .flatten()
-                .filter(|e| e.path().is_dir())
+            for leaf in fs::read_dir(entry.path()).unwrap().flatten().filter(|e| e.path().is_dir())
             {
                 let procs =
                     fs::read_to_string(leaf.path().join("cgroup.procs")).unwrap_or_default();
@@ -73,12 +64,7 @@ fn sweep() {
 
 /// The mount points of all hierarchies.
 pub(crate) fn hierarchies() -> Vec<PathBuf> {
-    berth_runtime::Layout::detect()
-        .unwrap()
-        .mounts
-        .into_iter()
-        .map(|mount| mount.point)
-        .collect()
+    berth_runtime::Layout::detect().unwrap().mounts.into_iter().map(|mount| mount.point).collect()
 }
 
 /// The sealed copy is made once for all tests.
@@ -113,10 +99,7 @@ impl Bed {
     pub(crate) fn new() -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let dir = tempfile::Builder::new()
-            .prefix("berth-test-")
-            .tempdir()
-            .unwrap();
+        let dir = tempfile::Builder::new().prefix("berth-test-").tempdir().unwrap();
         let cgroup = PathBuf::from(format!("berth-test-{}-{number}", std::process::id()));
         let root = dir.path().join("root");
         for name in ["bin", "proc", "sys", "dev", "run", "tmp", "data", "etc"] {
@@ -127,11 +110,7 @@ impl Bed {
             symlink("busybox", root.join("bin").join(applet)).unwrap();
         }
         let runtime = open(dir.path(), &cgroup);
-        Self {
-            dir,
-            cgroup,
-            runtime,
-        }
+        Self { dir, cgroup, runtime }
     }
 
     pub(crate) fn log(&self, id: &str) -> PathBuf {
@@ -148,10 +127,7 @@ impl Bed {
     }
 
     pub(crate) fn inspect(&self, id: &str) -> Container {
-        self.runtime
-            .inspect(&self::id(id))
-            .unwrap()
-            .expect("the container should exist")
+        self.runtime.inspect(&self::id(id)).unwrap().expect("the container should exist")
     }
 
     /// Waits for a container's end as the agent does, and collects its status.
@@ -172,17 +148,10 @@ impl Bed {
     /// Waits until the log holds `text`, and returns all of it.
     pub(crate) fn logged(&self, id: &str, text: &str) -> String {
         let path = self.log(id);
-        until(LONG, || {
-            fs::read_to_string(&path)
-                .ok()
-                .filter(|log| log.contains(text))
-        })
-        .unwrap_or_else(|| {
-            panic!(
-                "{text:?} is not in the log: {:?}",
-                fs::read_to_string(&path)
-            )
-        })
+        until(LONG, || fs::read_to_string(&path).ok().filter(|log| log.contains(text)))
+            .unwrap_or_else(|| {
+                panic!("{text:?} is not in the log: {:?}", fs::read_to_string(&path))
+            })
     }
 
     /// The groups of this bed that exist, in all hierarchies.
@@ -198,11 +167,7 @@ impl Bed {
     /// The records of this bed that exist.
     pub(crate) fn records(&self) -> Vec<PathBuf> {
         let dir = self.dir.path().join("run/containers");
-        fs::read_dir(dir)
-            .unwrap()
-            .flatten()
-            .map(|entry| entry.path())
-            .collect()
+        fs::read_dir(dir).unwrap().flatten().map(|entry| entry.path()).collect()
     }
 
     /// Asserts that no container of this bed has left anything.
@@ -255,7 +220,7 @@ pub(crate) fn id(name: &str) -> ContainerId {
 pub(crate) struct Possessions {
     fds: usize,
     mounts: usize,
-    zombies: BTreeSet<i32>,
+    pub(crate) zombies: BTreeSet<i32>,
 }
 
 impl Possessions {

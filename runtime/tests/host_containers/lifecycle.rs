@@ -10,49 +10,24 @@ use crate::Test;
 use crate::bed::{Bed, LONG, Possessions, id, until};
 
 pub(crate) const TESTS: &[Test] = &[
-    (
-        "lifecycle::starts_stops_and_removes",
-        starts_stops_and_removes,
-    ),
-    (
-        "lifecycle::exit_codes_and_signals_are_known",
-        exit_codes_and_signals_are_known,
-    ),
-    (
-        "lifecycle::a_second_start_is_refused",
-        a_second_start_is_refused,
-    ),
-    (
-        "lifecycle::stop_kills_what_ignores_sigterm",
-        stop_kills_what_ignores_sigterm,
-    ),
-    (
-        "lifecycle::a_program_without_execute_permission_exits_126",
-        not_executable_exits_126,
-    ),
-    (
-        "lifecycle::two_hundred_starts_at_concurrency_eight",
-        two_hundred_starts,
-    ),
-    (
-        "lifecycle::runc_runs_the_same_bundle",
-        runc_runs_the_same_bundle,
-    ),
+    ("lifecycle::starts_stops_and_removes", starts_stops_and_removes),
+    ("lifecycle::exit_codes_and_signals_are_known", exit_codes_and_signals_are_known),
+    ("lifecycle::a_second_start_is_refused", a_second_start_is_refused),
+    ("lifecycle::stop_kills_what_ignores_sigterm", stop_kills_what_ignores_sigterm),
+    ("lifecycle::a_program_without_execute_permission_exits_126", not_executable_exits_126),
+    ("lifecycle::two_hundred_starts_at_concurrency_eight", two_hundred_starts),
+    ("lifecycle::runc_runs_the_same_bundle", runc_runs_the_same_bundle),
 ];
 
 fn starts_stops_and_removes() {
     let bed = Bed::new();
-    let mut spec = bed.spec(
-        "a",
-        "trap 'echo bye; exit 3' TERM; echo up; while :; do sleep 0.01; done",
-    );
+    let mut spec =
+        bed.spec("a", "trap 'echo bye; exit 3' TERM; echo up; while :; do sleep 0.01; done");
     spec.labels.insert("owner".to_owned(), "orders".to_owned());
     let record = bed.runtime.start(&spec, LONG).unwrap();
     bed.logged("a", "up\n");
     let container = bed.inspect("a");
-    let State::Running { pid, .. } = container.state else {
-        panic!("{container:?}")
-    };
+    let State::Running { pid, .. } = container.state else { panic!("{container:?}") };
     assert_eq!(container.record.as_ref(), Some(&record));
     assert_eq!(record.labels["owner"], "orders");
     assert_eq!(record.process.unwrap().pid, pid);
@@ -65,11 +40,7 @@ fn starts_stops_and_removes() {
     assert_eq!(info.status, Some(ExitStatus::Code(3)));
     assert!(info.finished_at_ms.is_some());
     assert_eq!(bed.inspect("a").state, State::Exited(info.clone()));
-    assert_eq!(
-        bed.runtime.stop(&id("a"), LONG, LONG).unwrap(),
-        info,
-        "stop is idempotent"
-    );
+    assert_eq!(bed.runtime.stop(&id("a"), LONG, LONG).unwrap(), info, "stop is idempotent");
     assert!(bed.logged("a", "bye").ends_with("bye\n"));
     bed.runtime.remove(&id("a"), LONG).unwrap();
     bed.runtime.remove(&id("a"), LONG).unwrap();
@@ -110,23 +81,14 @@ fn a_second_start_is_refused() {
     bed.wait("a");
     let error = bed.runtime.start(&spec, LONG).unwrap_err();
     assert_eq!(error.to_string(), "container a exists already");
-    assert!(
-        matches!(bed.inspect("a").state, State::Exited(_)),
-        "the first is untouched"
-    );
+    assert!(matches!(bed.inspect("a").state, State::Exited(_)), "the first is untouched");
 }
 
 fn stop_kills_what_ignores_sigterm() {
     let bed = Bed::new();
-    bed.start(&bed.spec(
-        "a",
-        "trap '' TERM; (sleep 1000 &); echo up; while :; do sleep 1; done",
-    ));
+    bed.start(&bed.spec("a", "trap '' TERM; (sleep 1000 &); echo up; while :; do sleep 1; done"));
     bed.logged("a", "up");
-    let info = bed
-        .runtime
-        .stop(&id("a"), Duration::from_millis(50), LONG)
-        .unwrap();
+    let info = bed.runtime.stop(&id("a"), Duration::from_millis(50), LONG).unwrap();
     assert_eq!(info.status, Some(ExitStatus::Signal(9)));
     bed.runtime.remove(&id("a"), LONG).unwrap();
     bed.assert_clean();
@@ -167,10 +129,7 @@ fn two_hundred_starts() {
 /// The second opinion on the bundle: runc takes it and comes to the same end.
 fn runc_runs_the_same_bundle() {
     let bed = Bed::new();
-    bed.start(&bed.spec(
-        "a",
-        "id -u; cat /proc/self/status | sed -n 's/^Seccomp:\\s*//p'; exit 9",
-    ));
+    bed.start(&bed.spec("a", "id -u; cat /proc/self/status | sed -n 's/^Seccomp:\\s*//p'; exit 9"));
     assert_eq!(bed.wait("a").status, Some(ExitStatus::Code(9)));
     let run = bed.dir.path().join("run/containers/a");
     let name = format!("berth-test-{}", std::process::id());
@@ -191,11 +150,6 @@ fn runc_runs_the_same_bundle() {
         .unwrap();
     // runc also makes a group in the named hierarchy, where berth makes none.
     let _ = fs::remove_dir(std::path::Path::new("/sys/fs/cgroup/systemd").join(&bed.cgroup));
-    assert_eq!(
-        out.status.code(),
-        Some(9),
-        "{}",
-        String::from_utf8_lossy(&out.stderr)
-    );
+    assert_eq!(out.status.code(), Some(9), "{}", String::from_utf8_lossy(&out.stderr));
     assert_eq!(String::from_utf8_lossy(&out.stdout), bed.logged("a", "2\n"));
 }

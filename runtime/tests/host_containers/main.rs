@@ -13,6 +13,7 @@
 
 mod bed;
 mod crash;
+mod exec;
 mod failure;
 mod lifecycle;
 mod limits;
@@ -22,6 +23,9 @@ mod roles;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 use std::time::Instant;
+
+/// Far more than all tests take; then SIGALRM ends the run.
+const TOO_LONG_SECONDS: u32 = 300;
 
 /// One test: its name, and what it does.
 type Test = (&'static str, fn());
@@ -37,6 +41,7 @@ fn main() -> ExitCode {
         lifecycle::TESTS,
         failure::TESTS,
         crash::TESTS,
+        exec::TESTS,
         limits::TESTS,
         privilege::TESTS,
     ];
@@ -54,6 +59,8 @@ fn main() -> ExitCode {
 
 fn run(tests: &[Test]) -> ExitCode {
     println!("\nrunning {} tests", tests.len());
+    // A test that hangs must not hang whoever waits for the tests.
+    nix::unistd::alarm::set(TOO_LONG_SECONDS);
     let mut failed = Vec::new();
     if !tests.is_empty() {
         bed::require();

@@ -2,16 +2,10 @@ use super::super::limits::Expect;
 use super::{check_cpu_list, cpu_list, matches};
 use crate::device::DeviceNumber;
 
-const DISK: DeviceNumber = DeviceNumber {
-    major: 254,
-    minor: 0,
-};
+const DISK: DeviceNumber = DeviceNumber { major: 254, minor: 0 };
 
 fn device(words: &[&str]) -> Expect {
-    Expect::Device {
-        device: DISK,
-        words: words.iter().map(|word| (*word).to_owned()).collect(),
-    }
+    Expect::Device { device: DISK, words: words.iter().map(|word| (*word).to_owned()).collect() }
 }
 
 #[test]
@@ -26,11 +20,7 @@ fn read_back_is_compared_by_meaning() {
         (Expect::Bytes(Some(4096)), "max\n", false),
         (Expect::Cpus("0,1,2".into()), "0-2\n", true),
         (Expect::Cpus("0-1".into()), "0\n", false),
-        (
-            device(&["wbps=1", "rbps=max"]),
-            "8:0 wbps=9\n254:0 rbps=max wbps=1 riops=max\n",
-            true,
-        ),
+        (device(&["wbps=1", "rbps=max"]), "8:0 wbps=9\n254:0 rbps=max wbps=1 riops=max\n", true),
         (device(&["wbps=1"]), "254:0 rbps=max wbps=11\n", false),
         (device(&["1"]), "", false),
         (device(&[]), "", true),

@@ -15,19 +15,11 @@ const HYBRID: &str = "\
 fn a_hybrid_host_is_legacy_and_keeps_its_v2_tree() {
     let layout = Layout::parse(HYBRID).unwrap();
     assert_eq!(layout.version, Version::Legacy);
-    let points: Vec<&Path> = layout
-        .mounts
-        .iter()
-        .map(|mount| mount.point.as_path())
-        .collect();
+    let points: Vec<&Path> = layout.mounts.iter().map(|mount| mount.point.as_path()).collect();
     assert_eq!(
         points,
-        [
-            "/sys/fs/cgroup/cpu,cpuacct",
-            "/sys/fs/cgroup/memory",
-            "/sys/fs/cgroup/unified"
-        ]
-        .map(Path::new)
+        ["/sys/fs/cgroup/cpu,cpuacct", "/sys/fs/cgroup/memory", "/sys/fs/cgroup/unified"]
+            .map(Path::new)
     );
     assert_eq!(layout.mount_of("cpuacct"), Some(&layout.mounts[0]));
     assert_eq!(layout.mount_of("pids"), None);

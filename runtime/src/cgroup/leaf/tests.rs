@@ -28,15 +28,9 @@ fn finds_the_group_of_each_hierarchy() {
 
 #[test]
 fn refuses_a_path_that_could_leave_its_parent() {
-    let layout = Layout {
-        version: Version::Unified,
-        mounts: vec![mount(&[], true)],
-    };
+    let layout = Layout { version: Version::Unified, mounts: vec![mount(&[], true)] };
     for path in ["", "/abs", "a/../b", ".."] {
-        assert!(
-            Leaf::new(layout.clone(), PathBuf::from(path)).is_err(),
-            "{path:?}"
-        );
+        assert!(Leaf::new(layout.clone(), PathBuf::from(path)).is_err(), "{path:?}");
     }
     let leaf = Leaf::new(layout, PathBuf::from("berth/db1")).unwrap();
     assert_eq!(leaf.spec_path(), Path::new("/berth/db1"));

@@ -2,14 +2,8 @@ use super::super::layout::Version;
 use super::{Content, CpuMax, Expect, IoLimit, Limits};
 use crate::device::DeviceNumber;
 
-const DISK: DeviceNumber = DeviceNumber {
-    major: 254,
-    minor: 0,
-};
-const OTHER: DeviceNumber = DeviceNumber {
-    major: 8,
-    minor: 16,
-};
+const DISK: DeviceNumber = DeviceNumber { major: 254, minor: 0 };
+const OTHER: DeviceNumber = DeviceNumber { major: 8, minor: 16 };
 
 fn full() -> Limits {
     Limits {
@@ -109,22 +103,14 @@ fn no_limit_clears_everything() {
         ]
     );
     for version in [Version::Unified, Version::Legacy] {
-        assert!(
-            Limits::default()
-                .settings(version, &[OTHER])
-                .iter()
-                .all(|s| s.clears)
-        );
+        assert!(Limits::default().settings(version, &[OTHER]).iter().all(|s| s.clears));
     }
 }
 
 #[test]
 fn a_disk_that_stays_limited_is_not_cleared() {
     let lines = rendered(&full(), Version::Unified, &[DISK, OTHER]);
-    let io: Vec<&String> = lines
-        .iter()
-        .filter(|line| line.starts_with("io.max"))
-        .collect();
+    let io: Vec<&String> = lines.iter().filter(|line| line.starts_with("io.max")).collect();
     assert_eq!(
         io,
         [
@@ -137,10 +123,7 @@ fn a_disk_that_stays_limited_is_not_cleared() {
 #[test]
 fn weights_keep_proportions_within_the_ranges_of_v1() {
     for (weight, shares) in [(1, "10"), (100, "1024"), (200, "2048"), (10_000, "102400")] {
-        let limits = Limits {
-            cpu_weight: Some(weight),
-            ..Limits::default()
-        };
+        let limits = Limits { cpu_weight: Some(weight), ..Limits::default() };
         assert!(
             rendered(&limits, Version::Legacy, &[]).contains(&format!("cpu.shares={shares}")),
             "{weight}"
@@ -151,10 +134,7 @@ fn weights_keep_proportions_within_the_ranges_of_v1() {
 #[test]
 fn bfq_is_the_second_choice_for_a_weight_on_v2_and_shows_its_own_range() {
     let settings = full().settings(Version::Unified, &[]);
-    let weight = settings
-        .iter()
-        .find(|setting| setting.limit == "io_weight")
-        .unwrap();
+    let weight = settings.iter().find(|setting| setting.limit == "io_weight").unwrap();
     assert_eq!(
         weight.files[1],
         (
@@ -168,11 +148,5 @@ fn bfq_is_the_second_choice_for_a_weight_on_v2_and_shows_its_own_range() {
 #[test]
 fn a_tiny_share_of_a_cpu_is_what_the_kernel_still_takes() {
     assert_eq!(CpuMax::from_millicores(1).quota_us, 1000);
-    assert_eq!(
-        CpuMax::from_millicores(2500),
-        CpuMax {
-            quota_us: 250_000,
-            period_us: 100_000
-        }
-    );
+    assert_eq!(CpuMax::from_millicores(2500), CpuMax { quota_us: 250_000, period_us: 100_000 });
 }

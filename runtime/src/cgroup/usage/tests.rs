@@ -1,33 +1,16 @@
 use super::{IoUsage, keyed, parse_blkio, parse_io_stat};
 use crate::device::DeviceNumber;
 
-const DISK: DeviceNumber = DeviceNumber {
-    major: 254,
-    minor: 0,
-};
-const EXPECTED: IoUsage = IoUsage {
-    device: DISK,
-    read_bytes: 4096,
-    write_bytes: 8192,
-    read_ops: 1,
-    write_ops: 2,
-};
+const DISK: DeviceNumber = DeviceNumber { major: 254, minor: 0 };
+const EXPECTED: IoUsage =
+    IoUsage { device: DISK, read_bytes: 4096, write_bytes: 8192, read_ops: 1, write_ops: 2 };
 
 #[test]
 fn v2_io_stat() {
     let text = "254:0 rbytes=4096 wbytes=8192 rios=1 wios=2 dbytes=0 dios=0\n8:0\nbroken\n";
     let disks = parse_io_stat(text);
     let idle = DeviceNumber { major: 8, minor: 0 };
-    assert_eq!(
-        disks,
-        [
-            IoUsage {
-                device: idle,
-                ..IoUsage::default()
-            },
-            EXPECTED
-        ]
-    );
+    assert_eq!(disks, [IoUsage { device: idle, ..IoUsage::default() }, EXPECTED]);
 }
 
 #[test]

@@ -9,14 +9,7 @@ use super::{Go, Reply, receive, send};
 fn frames_follow_each_other_and_the_end_is_none() {
     let (a, b) = UnixStream::pair().unwrap();
     send(&a, &Reply::Started, &[]).unwrap();
-    send(
-        &a,
-        &Reply::Failed {
-            chain: vec!["x".repeat(100_000)],
-        },
-        &[],
-    )
-    .unwrap();
+    send(&a, &Reply::Failed { chain: vec!["x".repeat(100_000)] }, &[]).unwrap();
     drop(a);
     let (first, _) = receive::<Reply>(&b).unwrap().unwrap();
     assert!(matches!(first, Reply::Started));
@@ -41,11 +34,7 @@ fn descriptors_arrive_with_their_frame() {
 
 #[test]
 fn a_wrong_length_or_text_is_an_error() {
-    for bytes in [
-        &[255u8, 255, 255, 255][..],
-        &[2, 0, 0, 0, b'{', b'x'],
-        &[9, 0],
-    ] {
+    for bytes in [&[255u8, 255, 255, 255][..], &[2, 0, 0, 0, b'{', b'x'], &[9, 0]] {
         let (mut a, b) = UnixStream::pair().unwrap();
         a.write_all(bytes).unwrap();
         drop(a);

@@ -12,10 +12,7 @@ fn record(process: Option<ProcessName>) -> Record {
         id: ContainerId::new("db1").unwrap(),
         boot_id: "boot".to_owned(),
         created_at_ms: 5,
-        creator: ProcessName {
-            pid: 10,
-            start_time: 1,
-        },
+        creator: ProcessName { pid: 10, start_time: 1 },
         process,
         cgroups: Vec::new(),
         limits: Limits::default(),
@@ -29,22 +26,14 @@ fn record(process: Option<ProcessName>) -> Record {
 
 #[test]
 fn every_combination_has_one_state() {
-    let init = Some(ProcessName {
-        pid: 77,
-        start_time: 9,
-    });
+    let init = Some(ProcessName { pid: 77, start_time: 9 });
     let alive = |in_group, waiting| Process::Alive { in_group, waiting };
     let creating = State::Creating { since_ms: 5 };
     let interrupted = State::Interrupted { since_ms: 5 };
-    let running = State::Running {
-        pid: 77,
-        since_ms: 5,
-    };
+    let running = State::Running { pid: 77, since_ms: 5 };
     let unknown = State::Exited(ExitInfo::default());
-    let killed = State::Exited(ExitInfo {
-        status: Some(ExitStatus::Signal(9)),
-        ..ExitInfo::default()
-    });
+    let killed =
+        State::Exited(ExitInfo { status: Some(ExitStatus::Signal(9)), ..ExitInfo::default() });
     let table = [
         (None, Process::Gone, true, &creating),
         (None, Process::Gone, false, &interrupted),
@@ -67,17 +56,7 @@ fn every_combination_has_one_state() {
 
 #[test]
 fn a_process_outside_its_group_is_neither_running_nor_gone() {
-    let record = record(Some(ProcessName {
-        pid: 77,
-        start_time: 9,
-    }));
-    let state = judge(
-        &record,
-        Process::Alive {
-            in_group: false,
-            waiting: false,
-        },
-        true,
-    );
+    let record = record(Some(ProcessName { pid: 77, start_time: 9 }));
+    let state = judge(&record, Process::Alive { in_group: false, waiting: false }, true);
     assert!(matches!(state, State::Unknown { .. }));
 }

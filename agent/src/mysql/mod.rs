@@ -41,5 +41,5 @@ pub use probe::{
     ReplicaStatus, SemiSync, Snapshot, SourceView, WorkerError,
 };
 pub use replication::{SemiSyncRole, Source};
-pub use verbs::{ALLOWED_GLOBALS, GtidWait, Writer};
+pub use verbs::{GtidWait, Writer};
 pub use version::Version;

@@ -2,31 +2,18 @@
 
 use std::time::Duration;
 
+use berth_model::goal::variables::ALLOWED;
+
 use super::{Cause, Deadline, Error, GtidSet, Result, Server, connect::first, row::Row, sql};
 
-/// Global variables that a goal may set, besides those that a role holds. All are dynamic,
-/// and none can make a server writable or break replication.
-pub const ALLOWED_GLOBALS: &[&str] = &[
-    "binlog_expire_logs_seconds",
-    "innodb_buffer_pool_size",
-    "innodb_flush_log_at_trx_commit",
-    "innodb_io_capacity",
-    "innodb_io_capacity_max",
-    "innodb_lock_wait_timeout",
-    "interactive_timeout",
-    "long_query_time",
-    "max_allowed_packet",
-    "max_connections",
-    "net_read_timeout",
-    "net_write_timeout",
-    "rpl_semi_sync_source_timeout",
-    "rpl_semi_sync_source_wait_for_replica_count",
-    "slow_query_log",
-    "sync_binlog",
-    "table_open_cache",
-    "thread_cache_size",
-    "wait_timeout",
-];
+/// Global variables that a role holds; a goal may hold those of
+/// [`berth_model::goal::variables::ALLOWED`]. All are dynamic, and none can make a server
+/// writable or break replication.
+const HELD_BY_ROLE: [&str; 2] = ["innodb_flush_log_at_trx_commit", "sync_binlog"];
+
+fn may_be_set(name: &str) -> bool {
+    HELD_BY_ROLE.contains(&name) || ALLOWED.iter().any(|(allowed, _)| *allowed == name)
+}
 
 /// How a wait for transactions ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -167,7 +154,7 @@ impl Server {
         }
     }
 
-    /// Sets a global variable from [`ALLOWED_GLOBALS`], until the next start.
+    /// Sets a global variable that a role or a goal may hold, until the next start.
     ///
     /// # Errors
     /// [`Error::SetGlobal`]: a name that is not allowed, a value that is neither a number nor
@@ -188,7 +175,7 @@ fn lock_wait_seconds(wait: Duration) -> u64 {
 }
 
 fn assignment(name: &str, value: &str) -> std::result::Result<String, Cause> {
-    if !ALLOWED_GLOBALS.contains(&name) {
+    if !may_be_set(name) {
         return Err(Cause::Request(format!("the variable {name:?} is not on the allowed list")));
     }
     let is_number = value.parse::<f64>().is_ok_and(f64::is_finite)

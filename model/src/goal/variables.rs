@@ -77,6 +77,8 @@ pub const ALLOWED: &[(&str, Kind)] = &[
     ("net_read_timeout", Kind::Integer(1, 31_536_000)),
     ("net_write_timeout", Kind::Integer(1, 31_536_000)),
     ("read_rnd_buffer_size", Kind::Integer(1, 2_147_483_647)),
+    ("rpl_semi_sync_source_timeout", Kind::Integer(1, U32)),
+    ("rpl_semi_sync_source_wait_for_replica_count", Kind::Integer(1, 65_535)),
     ("slow_query_log", Kind::Switch),
     ("sort_buffer_size", Kind::Integer(32_768, U32)),
     ("table_definition_cache", Kind::Integer(400, 524_288)),

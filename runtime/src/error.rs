@@ -90,6 +90,15 @@ pub enum RuntimeError {
         /// The container.
         id: ContainerId,
     },
+    /// What is recorded and what the kernel shows contradict each other: nothing is
+    /// done that could hit the wrong process.
+    #[error("container {id} can't be judged: {reason}")]
+    Contradiction {
+        /// The container.
+        id: ContainerId,
+        /// The contradiction.
+        reason: String,
+    },
     /// Another operation on the same container did not end in time.
     #[error("container {id} was busy with another operation for {waited:?}")]
     Busy {

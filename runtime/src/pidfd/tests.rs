@@ -52,3 +52,12 @@ fn waiting_ends_at_the_deadline() {
     child.kill().unwrap();
     child.wait().unwrap();
 }
+
+#[test]
+fn the_kernel_keeps_the_status_after_somebody_else_has_reaped() {
+    let (mut child, fd) = spawn("exit 7");
+    assert_eq!(fd.exit_info(), None);
+    assert_eq!(child.wait().unwrap().code(), Some(7));
+    let kept = crate::facts::preflight().unwrap().pidfd_exit_info;
+    assert_eq!(fd.exit_info(), kept.then_some(ExitStatus::Code(7)));
+}

@@ -120,11 +120,8 @@ impl Runtime {
         let deadline = Deadline::after(within);
         let lock = self.lock(id, deadline)?;
         let container = self.existing(id)?;
-        if let State::Unknown { reason } = &container.state {
-            return Err(RuntimeError::InvalidSpec {
-                field: "id",
-                reason: format!("{id}: {reason}"),
-            });
+        if let State::Unknown { reason } = container.state {
+            return Err(RuntimeError::Contradiction { id: id.clone(), reason });
         }
         let process = container.record.and_then(|record| record.process);
         let init = match process {
@@ -169,10 +166,7 @@ impl Runtime {
         match container.state {
             State::Running { .. } => return Err(RuntimeError::StillRunning { id: id.clone() }),
             State::Unknown { reason } => {
-                return Err(RuntimeError::InvalidSpec {
-                    field: "id",
-                    reason: format!("{id}: {reason}"),
-                });
+                return Err(RuntimeError::Contradiction { id: id.clone(), reason });
             }
             // Creating can't be: its creator would hold the lock.
             State::Creating { .. } | State::Interrupted { .. } | State::Exited(_) => {}

@@ -141,7 +141,9 @@ fn a_reused_pid_is_not_the_container() {
         record["process"]["start_time"] = start.into();
     });
     assert!(matches!(bed.inspect("a").state, State::Unknown { .. }));
-    assert!(bed.runtime.stop(&id("a"), LONG, LONG).is_err(), "nothing destructive follows");
+    let refused = bed.runtime.stop(&id("a"), LONG, LONG).unwrap_err();
+    assert!(matches!(refused, RuntimeError::Contradiction { .. }), "{refused}");
+    assert!(bed.runtime.remove(&id("a"), LONG).is_err(), "nothing destructive follows");
     edit(&bed, "a", |record| *record = before);
 }
 

@@ -9,7 +9,7 @@ use berth_model::{
     status::InstanceState,
 };
 
-use super::{Decision, Plan, Step, Subject, Verb, instance, serve, shared, spec, step::donor_in};
+use super::{Decision, Plan, Step, Subject, Verb, shared, spec, step::donor_in};
 use crate::{
     data::{DataState, Marker, Origin, marker::MARKER_VERSION},
     mysql::CloneState,
@@ -29,7 +29,7 @@ pub(super) fn make(subject: &Subject<'_>, state: InstanceState) -> Decision {
         Err(decision) => return decision,
     };
     if let Some(decision) = another_master(subject, state)
-        .or_else(|| instance::port_taken(subject, state))
+        .or_else(|| subject.port_taken(state))
         .or_else(|| disk_full(subject, state))
     {
         return decision;
@@ -149,7 +149,7 @@ fn begin(subject: &Subject<'_>) -> Decision {
         Ok(donor) => donor,
         Err(decision) => return decision,
     };
-    match serve::source_server(subject) {
+    match subject.source_server() {
         Observed::Present(_) => Decision::act(STATE, vec![subject.sql(Verb::Clone { donor })]),
         Observed::Absent => {
             Decision::waiting(STATE, format!("waiting for the donor {donor} to serve"))

@@ -162,28 +162,13 @@ fn start(subject: &Subject<'_>, state: InstanceState) -> Decision {
             ),
         );
     }
-    if let Some(decision) = port_taken(subject, state) {
+    if let Some(decision) = subject.port_taken(state) {
         return decision;
     }
     match spec::serve(subject, tree) {
         Ok(step) => Decision::act(state, vec![step]),
         Err(why) => Decision::blocked(state, why),
     }
-}
-
-/// Blocked, if someone else listens on the instance's port.
-pub(super) fn port_taken(subject: &Subject<'_>, state: InstanceState) -> Option<Decision> {
-    let Observed::Present(listener) = &subject.seen.port_taken else {
-        return None;
-    };
-    Some(Decision::blocked(
-        state,
-        format!(
-            "port {} is in use by a stranger ({listener}); end it (`ss -ltnp`), or choose \
-             another port",
-            subject.entry().port
-        ),
-    ))
 }
 
 fn exited(subject: &Subject<'_>, marker: Option<&Marker>, exit: &ExitInfo) -> Decision {

@@ -5,7 +5,7 @@ use berth_model::{
     status::InstanceState,
 };
 
-use super::{Decision, Peer, Step, Subject, Verb, serve, variables};
+use super::{Decision, Peer, Step, Subject, Verb, variables};
 use crate::{
     data::{DataState, Marker},
     mysql::{self, CloneState, GtidSet, IoState, ReplicaStatus, Snapshot, SourceView},
@@ -82,7 +82,7 @@ fn keep_serving(subject: &Subject<'_>, server: &ServerFacts, decision: Decision)
 /// Transactions that the minion has and its source lacks; `None` if there are none, or the
 /// source doesn't answer, which proves nothing.
 fn errant(subject: &Subject<'_>, server: &Snapshot) -> Option<GtidSet> {
-    let source = serve::source_server(subject).present()?;
+    let source = subject.source_server().present()?;
     let errant = mysql::errant(&server.gtid_executed, &source.gtid_executed, &source.server_uuid);
     (!errant.is_empty()).then_some(errant)
 }
@@ -99,7 +99,7 @@ fn unattached(subject: &Subject<'_>, marker: &Marker, server: &Snapshot, source:
         DataState::Ready => InstanceState::Misdirected,
         _ => InstanceState::Bootstrapping,
     };
-    match serve::source_server(subject) {
+    match subject.source_server() {
         Observed::Present(_) => match errant(subject, server) {
             Some(errant) => beyond_source(state, &source, &errant),
             None => attach(subject, state, source),
@@ -134,7 +134,7 @@ fn misdirected(
 ) -> Decision {
     const STATE: InstanceState = InstanceState::Misdirected;
     let at = format!("{}:{}", replication.source_host, replication.source_port);
-    match serve::source_server(subject) {
+    match subject.source_server() {
         Observed::Present(view) if server.gtid_executed.is_subset_of(&view.gtid_executed) => {
             let mut steps = vec![subject.sql(Verb::StopReplication)];
             steps.extend(attach(subject, STATE, source).steps);
@@ -209,7 +209,7 @@ fn not_running(subject: &Subject<'_>, replication: &ReplicaStatus) -> Option<Dec
 
 fn behind_purged(subject: &Subject<'_>, replication: &ReplicaStatus) -> Decision {
     const STATE: InstanceState = InstanceState::BehindPurged;
-    let answers: Option<&SourceView> = serve::source_server(subject).present();
+    let answers: Option<&SourceView> = subject.source_server().present();
     match (subject.entry().reseed, answers) {
         (Reseed::Never, _) => Decision::blocked(
             STATE,
@@ -230,7 +230,7 @@ fn attached(
     server: &ServerFacts,
     replication: &ReplicaStatus,
 ) -> Decision {
-    let mut steps = serve::open(subject, marker, Role::Minion);
+    let mut steps = subject.mark_ready(marker, Role::Minion);
     steps.extend(variables::hold(subject, server));
     let mut decision = Decision::act(InstanceState::Minion, steps).with_role(Role::Minion);
     if replication.io == IoState::Connecting {

@@ -11,7 +11,7 @@ use jiff::SignedDuration;
 use super::{Decision, Step, Subject, Verb, replica, variables};
 use crate::{
     data::{DataFacts, DataState, Marker, Origin},
-    mysql::{Snapshot, SourceView},
+    mysql::Snapshot,
     observe::{ContainerState, Observed, ServerFacts},
 };
 
@@ -188,20 +188,3 @@ fn writable_master(subject: &Subject<'_>, server: &ServerFacts) -> Decision {
     Decision::act(InstanceState::Master, steps).with_role(Role::Master)
 }
 
-/// What the source answers. A server that takes no writes yet can't be one to clone from or
-/// to compare with, unless its goal says so.
-pub(super) fn source_server<'a>(subject: &Subject<'a>) -> &'a Observed<SourceView> {
-    match &subject.seen.source {
-        Observed::Present(source) => &source.server,
-        Observed::Absent | Observed::Unknown(_) => &Observed::Absent,
-    }
-}
-
-/// Steps that open a server to clients: the marker first, so that what serves is marked.
-pub(super) fn open(subject: &Subject<'_>, marker: &Marker, role: Role) -> Vec<Step> {
-    if marker.state == DataState::Ready && marker.role == Some(role) {
-        return Vec::new();
-    }
-    let ready = Marker { state: DataState::Ready, role: Some(role), ..marker.clone() };
-    vec![subject.mark(ready)]
-}

@@ -6,7 +6,10 @@ use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 use berth_model::goal::{GoalState, Goals};
 use berth_runtime::ContainerId;
 
-use super::{Step, spec};
+use super::{
+    Step,
+    spec::{self, TEMPLATE_ID},
+};
 use crate::{
     config::Config,
     data::{DataFacts, DataState, Marker},
@@ -22,8 +25,6 @@ pub(super) fn image_lane(config_digest: &str) -> String {
 
 /// How the names of the lanes begin in which templates are made.
 const TEMPLATE_LANE: &str = "template:";
-/// How the ids of the containers begin that make templates.
-pub(super) const TEMPLATE_ID: &str = "template-";
 
 /// The lane in which a template is made.
 pub(super) fn template_lane(config_digest: &str) -> String {

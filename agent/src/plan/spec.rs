@@ -13,7 +13,7 @@ use berth_runtime::{
     Bind, ContainerId, ContainerSpec, CpuMax, IoLimit, Limits, Rlimits, Tmpfs, User,
 };
 
-use super::{Step, Subject, shared::TEMPLATE_ID};
+use super::{Step, Subject};
 use crate::{
     data,
     mysql::initialise::{self, Mode, ServerSpec, Sizing},
@@ -34,6 +34,8 @@ pub mod labels {
     pub const SOCKET: &str = "mysqld.sock";
 }
 
+/// How the ids of the containers begin that make templates.
+pub(super) const TEMPLATE_ID: &str = "template-";
 const DATA_IN_CONTAINER: &str = "/var/lib/mysql";
 const SOCKET_DIR_IN_CONTAINER: &str = "/run/mysqld";
 const INIT_DIR_IN_CONTAINER: &str = "/run/berth";

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use berth_model::{
     ClusterName, EntryKey,
-    goal::{Entry, Goal, Goals},
+    goal::{Entry, Goal, Goals, Role},
     status::InstanceState,
 };
 use berth_runtime::ContainerId;
@@ -14,8 +14,9 @@ use jiff::Timestamp;
 use super::{Decision, Peer, Step, Verb, shared};
 use crate::{
     config::Config,
-    data::Marker,
+    data::{DataState, Marker},
     journal::{Journal, Remembered},
+    mysql::SourceView,
     observe::{InstanceObservation, Observation, Observed, TreeFacts},
 };
 
@@ -126,5 +127,35 @@ impl<'a> Subject<'a> {
             }
             None => Decision::waiting(state, format!("waiting for {what}")),
         }
+    }
+
+    /// Blocked, if someone else listens on the instance's port.
+    pub(super) fn port_taken(&self, state: InstanceState) -> Option<Decision> {
+        let Observed::Present(listener) = &self.seen.port_taken else { return None };
+        Some(Decision::blocked(
+            state,
+            format!(
+                "port {} is in use by a stranger ({listener}); end it (`ss -ltnp`), or choose \
+                 another port",
+                self.entry().port
+            ),
+        ))
+    }
+
+    /// What the source answers, if its address is known.
+    pub(super) fn source_server(&self) -> &'a Observed<SourceView> {
+        match &self.seen.source {
+            Observed::Present(source) => &source.server,
+            Observed::Absent | Observed::Unknown(_) => &Observed::Absent,
+        }
+    }
+
+    /// The step that marks the data as ready in this role, unless it is marked so already.
+    pub(super) fn mark_ready(&self, marker: &Marker, role: Role) -> Vec<Step> {
+        if marker.state == DataState::Ready && marker.role == Some(role) {
+            return Vec::new();
+        }
+        let ready = Marker { state: DataState::Ready, role: Some(role), ..marker.clone() };
+        vec![self.mark(ready)]
     }
 }

@@ -243,7 +243,12 @@ impl Document {
                 directory.mode.len() <= 4 && u32::from_str_radix(&directory.mode, 8).is_ok();
             expect("directories.mode", &directory.mode, "up to four octal digits", octal)?;
         }
-        self.remove.iter().try_for_each(|path| absolute("remove", path))?;
+        for path in &self.remove {
+            absolute("remove", path)?;
+            // mmdebstrap's own apt configuration is there while hooks run.
+            let fits = !Path::new(path).starts_with("/tmp");
+            expect("remove", path, "a path outside /tmp", fits)?;
+        }
         self.volumes.iter().try_for_each(|path| absolute("volumes", path))?;
         for source in &self.extra_sources {
             let fits = source.starts_with("deb ") && !source.contains(['\n', '\r', '\0']);

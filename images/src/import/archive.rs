@@ -76,7 +76,11 @@ pub(super) fn read(
         }
     }
     // Reads on to the end, where a compressed archive has its checksum.
-    io::copy(&mut tar.into_inner(), &mut io::sink()).map_err(reading(path))?;
+    let mut rest = tar.into_inner().take(left.saturating_add(1));
+    if io::copy(&mut rest, &mut io::sink()).map_err(reading(path))? > left {
+        let limit = store.limits().unpacked_bytes;
+        return Err(ImageError::TooLarge { place: archive.place, limit });
+    }
     progress.finish();
     Ok(archive)
 }

@@ -109,8 +109,8 @@ impl<'a> Stage<'a> {
         }
     }
 
-    /// Puts the blobs in place and then the tag. Every blob is on the disk
-    /// before a tag names it.
+    /// Puts the blobs, each named once, in place, and then the tag. Every blob
+    /// is on the disk before a tag names it.
     pub(crate) fn commit(
         self,
         reference: &Reference,
@@ -122,11 +122,7 @@ impl<'a> Stage<'a> {
         }
         let _names = self.store.lock_names()?;
         for blob in blobs {
-            // Several layers may be the same blob, and then it is there already.
-            let path = self.path(blob);
-            if path.exists() {
-                rename(&path, &self.store.blob_path(blob))?;
-            }
+            rename(&self.path(blob), &self.store.blob_path(blob))?;
         }
         sync(&self.store.blob_dir())?;
         self.store.write_ref(reference, manifest)

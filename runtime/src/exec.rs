@@ -8,11 +8,13 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use nix::poll::{PollFd, PollFlags, poll};
 use serde::{Deserialize, Serialize};
 
 use crate::deadline::Deadline;
@@ -31,7 +33,11 @@ const SETUP_TIME: Duration = Duration::from_secs(10);
 /// "No limit" for a process that an operator watches: a year.
 const UNLIMITED: Duration = Duration::from_secs(365 * 86_400);
 /// Most bytes kept of each of stdout and stderr.
-const MAX_OUTPUT: u64 = 1 << 20;
+const MAX_OUTPUT: usize = 1 << 20;
+/// How much is read at once: what a pipe holds (pipe(7)).
+const BUFFER: usize = 64 << 10;
+/// How soon a reader notices that the process has ended, in milliseconds.
+const LOOK_AGAIN_MS: u8 = 20;
 
 /// What to run.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -96,13 +102,16 @@ impl Runtime {
         let null = File::open("/dev/null").map_err(RuntimeError::io("open", "/dev/null"))?;
         let pipe = || io::pipe().map_err(RuntimeError::syscall("make a pipe"));
         let ((stdout, out), (stderr, err)) = (pipe()?, pipe()?);
-        // The readers end when the process and all its children have closed their
-        // ends, or with the deadline: killing the helper kills the process, and
-        // what outlives it is the container's own affair.
-        let readers = [stdout, stderr].map(|pipe| thread::spawn(move || read_some(pipe)));
+        let ended = AtomicBool::new(false);
         let stdio = [OwnedFd::from(null), OwnedFd::from(out), OwnedFd::from(err)];
-        let status = self.exec(id, spec, stdio, Some(within))?;
-        let [stdout, stderr] = readers.map(|reader| reader.join().unwrap_or_default());
+        let (status, stdout, stderr) = thread::scope(|scope| {
+            let readers = [stdout, stderr].map(|pipe| scope.spawn(|| read_some(pipe, &ended)));
+            let status = self.exec(id, spec, stdio, Some(within));
+            ended.store(true, Ordering::Release);
+            let [stdout, stderr] = readers.map(|reader| reader.join().unwrap_or_default());
+            (status, stdout, stderr)
+        });
+        let status = status?;
         Ok(ExecOutput { status, stdout, stderr })
     }
 
@@ -179,11 +188,34 @@ fn end_of(mut call: Call) -> Result<ExitStatus> {
 }
 
 /// The beginning of what a pipe delivers; the rest is read and dropped, so that
-/// the writer does not block.
-fn read_some(mut pipe: io::PipeReader) -> Vec<u8> {
+/// the writer does not block. It is over when all writers have closed the pipe,
+/// or when the process has `ended` and the pipe is empty: something that it left
+/// running in the container may hold the pipe for ever.
+fn read_some(mut pipe: io::PipeReader, ended: &AtomicBool) -> Vec<u8> {
     let mut kept = Vec::new();
-    // An error ends it like the end of the file: what came before still counts.
-    let _ = (&mut pipe).take(MAX_OUTPUT).read_to_end(&mut kept);
-    let _ = io::copy(&mut pipe, &mut io::sink());
+    let mut buffer = vec![0; BUFFER];
+    // What the process wrote before its end fits into the pipe; more comes from others.
+    let mut rest = BUFFER;
+    while rest > 0 {
+        let over = ended.load(Ordering::Acquire);
+        let timeout = if over { 0 } else { LOOK_AGAIN_MS };
+        let mut fds = [PollFd::new(pipe.as_fd(), PollFlags::POLLIN)];
+        let ready = poll(&mut fds, timeout).is_ok_and(|ready| ready > 0);
+        if !ready {
+            if over {
+                break;
+            }
+            continue;
+        }
+        match pipe.read(&mut buffer) {
+            // An error ends it like the end of the file: what came before still counts.
+            Ok(0) | Err(_) => break,
+            Ok(got) => {
+                rest = if over { rest.saturating_sub(got) } else { rest };
+                let room = MAX_OUTPUT.saturating_sub(kept.len()).min(got);
+                kept.extend_from_slice(&buffer[..room]);
+            }
+        }
+    }
     kept
 }

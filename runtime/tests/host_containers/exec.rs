@@ -45,6 +45,9 @@ fn output_codes_and_settings() {
     ] {
         assert_eq!(run(&shell(script)).status, expected, "{script}");
     }
+    // What is left running in the container holds the pipe, but not the caller.
+    let left = run(&shell("sleep 1000 & echo hi"));
+    assert_eq!((left.status, left.stdout.as_slice()), (ExitStatus::Code(0), &b"hi\n"[..]));
     let missing = run(&ExecSpec { args: vec!["nothing".into()], ..ExecSpec::default() });
     assert_eq!(missing.status, ExitStatus::Code(127));
     assert!(String::from_utf8(missing.stderr).unwrap().contains("cannot run nothing"));

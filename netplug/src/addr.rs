@@ -25,14 +25,8 @@ pub(crate) fn number(address: IpAddr) -> u128 {
 /// The address after this one, or `None` after the family's last.
 pub(crate) fn next(address: IpAddr) -> Option<IpAddr> {
     match address {
-        IpAddr::V4(v4) => v4
-            .to_bits()
-            .checked_add(1)
-            .map(|bits| Ipv4Addr::from_bits(bits).into()),
-        IpAddr::V6(v6) => v6
-            .to_bits()
-            .checked_add(1)
-            .map(|bits| Ipv6Addr::from_bits(bits).into()),
+        IpAddr::V4(v4) => v4.to_bits().checked_add(1).map(|bits| Ipv4Addr::from_bits(bits).into()),
+        IpAddr::V6(v6) => v6.to_bits().checked_add(1).map(|bits| Ipv6Addr::from_bits(bits).into()),
     }
 }
 
@@ -92,10 +86,7 @@ impl Subnet {
             IpAddr::V4(_) => (first + 1, last - 1),
             IpAddr::V6(_) => (first + 1, last),
         };
-        AddressRange {
-            first: self.address(first),
-            last: self.address(last),
-        }
+        AddressRange { first: self.address(first), last: self.address(last) }
     }
 
     fn width(self) -> u8 {
@@ -104,11 +95,7 @@ impl Subnet {
 
     fn host_mask(self) -> u128 {
         let host_bits = u32::from(self.width() - self.prefix);
-        if host_bits == 128 {
-            u128::MAX
-        } else {
-            (1 << host_bits) - 1
-        }
+        if host_bits == 128 { u128::MAX } else { (1 << host_bits) - 1 }
     }
 
     fn address(self, number: u128) -> IpAddr {
@@ -126,26 +113,18 @@ impl FromStr for Subnet {
     type Err = AddressError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let refuse = |expected: String| AddressError {
-            found: text.to_owned(),
-            expected,
-        };
+        let refuse = |expected: String| AddressError { found: text.to_owned(), expected };
         let form = || refuse("an address and a prefix length, such as \"10.20.0.0/22\"".to_owned());
         let (address, prefix) = text.split_once('/').ok_or_else(form)?;
         let network: IpAddr = address.parse().map_err(|_| form())?;
         let prefix: u8 = prefix.parse().map_err(|_| form())?;
         let subnet = Self { network, prefix };
         if prefix == 0 || prefix > subnet.width() {
-            return Err(refuse(format!(
-                "a prefix length from 1 to {}",
-                subnet.width()
-            )));
+            return Err(refuse(format!("a prefix length from 1 to {}", subnet.width())));
         }
         let start = subnet.address(number(network) & !subnet.host_mask());
         if start != network {
-            return Err(refuse(format!(
-                "the network's own address, {start}/{prefix}"
-            )));
+            return Err(refuse(format!("the network's own address, {start}/{prefix}")));
         }
         Ok(subnet)
     }
@@ -195,15 +174,11 @@ impl FromStr for AddressRange {
     type Err = AddressError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let refuse = |expected: &str| AddressError {
-            found: text.to_owned(),
-            expected: expected.to_owned(),
-        };
+        let refuse =
+            |expected: &str| AddressError { found: text.to_owned(), expected: expected.to_owned() };
         let (first, last) = text.split_once('-').unwrap_or((text, text));
         let (Ok(first), Ok(last)) = (first.parse::<IpAddr>(), last.parse::<IpAddr>()) else {
-            return Err(refuse(
-                "an address or first-last, such as \"10.20.0.10-10.20.0.99\"",
-            ));
+            return Err(refuse("an address or first-last, such as \"10.20.0.10-10.20.0.99\""));
         };
         if first.is_ipv4() != last.is_ipv4() {
             return Err(refuse("both addresses of one family"));

@@ -70,15 +70,9 @@ impl Netplug {
     fn bridge(&self, session: &mut Session) -> Result<Vec<String>, BridgeError> {
         let wanted = &self.config.bridge;
         let name = wanted.name.clone();
-        let failed = |source| BridgeError::Ovsdb {
-            name: name.clone(),
-            source,
-        };
+        let failed = |source| BridgeError::Ovsdb { name: name.clone(), source };
         let mut switch = self.switch(&mut session.client);
-        let uplink = wanted
-            .uplink
-            .as_ref()
-            .map(|uplink| uplink.interface.as_str());
+        let uplink = wanted.uplink.as_ref().map(|uplink| uplink.interface.as_str());
         let (bridge, uplink) = switch.bridge(&name, uplink).map_err(failed)?;
         let steps = plan(wanted, &self.config.host, bridge.as_ref(), uplink.as_ref())?;
         let mut number = None;
@@ -104,14 +98,8 @@ impl Netplug {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum BridgeStep {
     Create,
-    AddUplink {
-        interface: String,
-        trunks: Vec<VlanId>,
-    },
-    SetTrunks {
-        interface: String,
-        trunks: Vec<VlanId>,
-    },
+    AddUplink { interface: String, trunks: Vec<VlanId> },
+    SetTrunks { interface: String, trunks: Vec<VlanId> },
 }
 
 /// What the bridge lacks.
@@ -127,11 +115,7 @@ pub(crate) fn plan(
         Some(row) if row.host.as_deref() == Some(host.as_str()) => {}
         Some(row) => {
             let (name, of) = (wanted.name.clone(), row.host.clone());
-            return Err(BridgeError::Foreign {
-                name,
-                host: host.clone(),
-                of,
-            });
+            return Err(BridgeError::Foreign { name, host: host.clone(), of });
         }
     }
     let Some(want) = &wanted.uplink else {
@@ -163,9 +147,9 @@ pub(crate) fn userspace(choice: DatapathChoice) -> Result<bool, BridgeError> {
     match choice {
         DatapathChoice::Kernel => Ok(false),
         DatapathChoice::Userspace => Ok(true),
-        DatapathChoice::Auto => kernel_datapath()
-            .map(|found| !found)
-            .map_err(BridgeError::Datapath),
+        DatapathChoice::Auto => {
+            kernel_datapath().map(|found| !found).map_err(BridgeError::Datapath)
+        }
     }
 }
 

@@ -50,9 +50,8 @@ impl Netplug {
         let links = HostLinks::read(&self.config.host, &mut session.route);
         self.give_back(session);
         let links = links.map_err(PlugError::Netlink)?;
-        let counted = links
-            .ours()
-            .map(|(owner, link, root)| (owner.clone(), Counters::of(link, root)));
+        let counted =
+            links.ours().map(|(owner, link, root)| (owner.clone(), Counters::of(link, root)));
         Ok(counted.collect())
     }
 }

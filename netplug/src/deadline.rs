@@ -12,17 +12,12 @@ pub(crate) struct Deadline {
 impl Deadline {
     /// A deadline `allowed` from now.
     pub(crate) fn after(allowed: Duration) -> Self {
-        Self {
-            at: Instant::now() + allowed,
-            allowed,
-        }
+        Self { at: Instant::now() + allowed, allowed }
     }
 
     /// What is left, or `None` once it has passed.
     pub(crate) fn remaining(self) -> Option<Duration> {
-        self.at
-            .checked_duration_since(Instant::now())
-            .filter(|left| !left.is_zero())
+        self.at.checked_duration_since(Instant::now()).filter(|left| !left.is_zero())
     }
 
     /// The whole time that was allowed, for messages.

@@ -16,11 +16,7 @@ pub(crate) const UNFINISHED: &str = ".new-";
 /// killed writer leaves at most one leftover, which the next write reuses.
 pub(crate) fn write(dir: &Path, name: &str, content: &[u8]) -> io::Result<()> {
     let unfinished = dir.join(format!("{UNFINISHED}{name}"));
-    let mut file = OpenOptions::new()
-        .create(true)
-        .truncate(true)
-        .write(true)
-        .open(&unfinished)?;
+    let mut file = OpenOptions::new().create(true).truncate(true).write(true).open(&unfinished)?;
     file.write_all(content)?;
     file.sync_all()?;
     hit(Failpoint::RecordUnfinished);

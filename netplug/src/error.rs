@@ -75,10 +75,7 @@ pub enum PlugError {
         remaining: Vec<String>,
     },
     /// Every address that was tried is in use by a stranger.
-    #[error(
-        "{owner}: the addresses {} of pool {pool} are in use by strangers",
-        list(tried)
-    )]
+    #[error("{owner}: the addresses {} of pool {pool} are in use by strangers", list(tried))]
     Strangers {
         /// Whose.
         owner: Owner,
@@ -96,9 +93,5 @@ pub enum PlugError {
 }
 
 fn list(addresses: &BTreeSet<IpAddr>) -> String {
-    addresses
-        .iter()
-        .map(ToString::to_string)
-        .collect::<Vec<_>>()
-        .join(", ")
+    addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }

@@ -31,12 +31,7 @@ pub(crate) fn set_tx_offload(link: &str, on: bool) -> Result<(), Errno> {
 
 fn command(link: &str, command: u32, data: u32) -> Result<u32, Errno> {
     use std::os::fd::AsRawFd;
-    let fd = socket(
-        AddressFamily::Inet,
-        SockType::Datagram,
-        SockFlag::SOCK_CLOEXEC,
-        None,
-    )?;
+    let fd = socket(AddressFamily::Inet, SockType::Datagram, SockFlag::SOCK_CLOEXEC, None)?;
     let mut value = Value { command, data };
     // SAFETY: every field of `ifreq` is plain data, for which zero bytes are a value.
     let mut request: libc::ifreq = unsafe { std::mem::zeroed() };

@@ -67,7 +67,6 @@ pub use name::{HostName, NameError, Owner, PoolName, VlanId};
 pub use neighbour::{NeighbourError, Probing};
 pub use netlink::NetlinkError;
 pub use netns::NetnsError;
-pub use observe::Observed;
 pub use ovsdb::OvsdbError;
 pub use plug::Netplug;
 pub use preflight::Preflight;

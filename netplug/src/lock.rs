@@ -70,27 +70,18 @@ impl Lock {
             .truncate(false)
             .write(true)
             .open(path)
-            .map_err(|source| LockError::Open {
-                path: path.to_owned(),
-                source,
-            })?;
+            .map_err(|source| LockError::Open { path: path.to_owned(), source })?;
         let region = one_byte(key);
         loop {
             match fcntl(&file, FcntlArg::F_OFD_SETLK(&region)) {
                 Ok(_) => return Ok(Self { _file: file }),
                 Err(Errno::EAGAIN | Errno::EACCES | Errno::EINTR) => {}
                 Err(source) => {
-                    return Err(LockError::Lock {
-                        path: path.to_owned(),
-                        source,
-                    });
+                    return Err(LockError::Lock { path: path.to_owned(), source });
                 }
             }
             let Some(left) = deadline.remaining() else {
-                return Err(LockError::Busy {
-                    path: path.to_owned(),
-                    allowed: deadline.allowed(),
-                });
+                return Err(LockError::Busy { path: path.to_owned(), allowed: deadline.allowed() });
             };
             std::thread::sleep(POLL.min(left));
         }

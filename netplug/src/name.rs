@@ -22,18 +22,9 @@ fn check_name(text: &str, longest: usize) -> Result<(), NameError> {
         "letters, digits, dots, dashes or underscores, not beginning with a dot or a dash"
     };
     let fits = (1..=longest).contains(&text.len())
-        && text
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
         && !text.starts_with(['.', '-']);
-    if fits {
-        Ok(())
-    } else {
-        Err(NameError {
-            found: format!("{text:?}"),
-            expected,
-        })
-    }
+    if fits { Ok(()) } else { Err(NameError { found: format!("{text:?}"), expected }) }
 }
 
 macro_rules! name {
@@ -117,10 +108,7 @@ impl VlanId {
     pub fn new(id: u64) -> Result<Self, NameError> {
         match u16::try_from(id) {
             Ok(id) if (1..=4094).contains(&id) => Ok(Self(id)),
-            _ => Err(NameError {
-                found: id.to_string(),
-                expected: "a VLAN id from 1 to 4094",
-            }),
+            _ => Err(NameError { found: id.to_string(), expected: "a VLAN id from 1 to 4094" }),
         }
     }
 

@@ -66,10 +66,7 @@ pub enum NetnsError {
 
 /// Opens the calling thread's own namespace.
 pub(crate) fn own() -> Result<File, NetnsError> {
-    File::open(SELF).map_err(|source| NetnsError::Pin {
-        path: SELF.into(),
-        source,
-    })
+    File::open(SELF).map_err(|source| NetnsError::Pin { path: SELF.into(), source })
 }
 
 /// Runs `work` inside of a namespace, on a thread of its own.
@@ -91,9 +88,7 @@ pub(crate) fn on_thread<T: Send>(
             .name("netns".to_owned())
             .spawn_scoped(scope, work)
             .map_err(NetnsError::Thread)?;
-        thread
-            .join()
-            .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     })
 }
 
@@ -160,17 +155,8 @@ impl Pins {
             .map_err(|source| pin_error(&path, source))?;
         hit(Failpoint::PinCreated);
         let bind = |source: &Path| {
-            mount(
-                Some(source),
-                &path,
-                None::<&str>,
-                MsFlags::MS_BIND,
-                None::<&str>,
-            )
-            .map_err(|source| NetnsError::Mount {
-                path: path.clone(),
-                source,
-            })
+            mount(Some(source), &path, None::<&str>, MsFlags::MS_BIND, None::<&str>)
+                .map_err(|source| NetnsError::Mount { path: path.clone(), source })
         };
         match from {
             Some(from) => bind(from)?,
@@ -211,8 +197,5 @@ fn is_namespace(path: &Path) -> Result<bool, NetnsError> {
 }
 
 fn pin_error(path: &Path, source: io::Error) -> NetnsError {
-    NetnsError::Pin {
-        path: path.to_owned(),
-        source,
-    }
+    NetnsError::Pin { path: path.to_owned(), source }
 }

@@ -22,7 +22,7 @@ const LOOPBACK: &str = "lo";
 
 /// What a probe brought.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Observed<T> {
+pub(crate) enum Observed<T> {
     /// It is there.
     Present(T),
     /// It is not there, for certain.
@@ -33,7 +33,7 @@ pub enum Observed<T> {
 
 impl<T> Observed<T> {
     /// The value, if it is there.
-    pub fn present(&self) -> Option<&T> {
+    pub(crate) fn present(&self) -> Option<&T> {
         match self {
             Self::Present(value) => Some(value),
             Self::Absent | Self::Unknown(_) => None,
@@ -113,27 +113,17 @@ impl HostLinks {
         for link in route.links()? {
             let tag = link.alias.as_deref().and_then(Tag::from_alias);
             if let Some(tag) = tag.filter(|tag| tag.host == *host) {
-                by_owner
-                    .entry(tag.owner.clone())
-                    .or_default()
-                    .push(link.clone());
+                by_owner.entry(tag.owner.clone()).or_default().push(link.clone());
             }
             by_name.insert(link.name.clone(), link);
         }
-        Ok(Self {
-            host: host.clone(),
-            by_owner,
-            by_name,
-            roots: route.root_qdiscs()?,
-        })
+        Ok(Self { host: host.clone(), by_owner, by_name, roots: route.root_qdiscs()? })
     }
 
     /// Our links by owner, with their root queueing disciplines.
     pub(crate) fn ours(&self) -> impl Iterator<Item = (&Owner, &Link, Option<&Root>)> {
         self.by_owner.iter().flat_map(move |(owner, links)| {
-            links
-                .iter()
-                .map(move |link| (owner, link, self.roots.get(&link.index)))
+            links.iter().map(move |link| (owner, link, self.roots.get(&link.index)))
         })
     }
 
@@ -148,19 +138,10 @@ impl HostLinks {
         let ours = self.by_owner.get(owner).map_or(&[][..], Vec::as_slice);
         let ours = ours.iter();
         let named = name.and_then(|name| self.by_name.get(name));
-        let links: BTreeMap<_, _> = named
-            .into_iter()
-            .chain(ours)
-            .map(|link| (link.index, link))
-            .collect();
-        let seen = |link: &&Link| {
-            outer(
-                &self.host,
-                owner,
-                (*link).clone(),
-                self.roots.get(&link.index),
-            )
-        };
+        let links: BTreeMap<_, _> =
+            named.into_iter().chain(ours).map(|link| (link.index, link)).collect();
+        let seen =
+            |link: &&Link| outer(&self.host, owner, (*link).clone(), self.roots.get(&link.index));
         links.values().map(seen).collect()
     }
 }
@@ -211,12 +192,7 @@ pub(crate) fn owner(
         Err(error) => Observed::Unknown(chain(&error)),
     };
     let links = links.map_or_else(Observed::Unknown, Observed::Present);
-    OwnerState {
-        switch,
-        links,
-        pin_file: pins.file_exists(owner),
-        namespace,
-    }
+    OwnerState { switch, links, pin_file: pins.file_exists(owner), namespace }
 }
 
 /// The switch as far as it could be read.
@@ -256,10 +232,7 @@ fn inspect_links(
             tx_offload,
             addresses: route.addresses(link.index)?,
             gateways: route.gateways(link.index)?,
-            shaper: route
-                .root_qdiscs()?
-                .remove(&link.index)
-                .and_then(|root| root.shaper),
+            shaper: route.root_qdiscs()?.remove(&link.index).and_then(|root| root.shaper),
         }),
     };
     Ok(NamespaceState { loopback_up, inner })

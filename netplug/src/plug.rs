@@ -55,12 +55,7 @@ impl Netplug {
         leases.set_up().map_err(PlugError::Lease)?;
         let pins = Pins::new(config.run_dir.join("netns"));
         pins.set_up().map_err(PlugError::Directory)?;
-        Ok(Self {
-            config,
-            leases,
-            pins,
-            clients: Mutex::default(),
-        })
+        Ok(Self { config, leases, pins, clients: Mutex::default() })
     }
 
     /// Every lease of this host.
@@ -95,10 +90,7 @@ impl Netplug {
         hints: BTreeSet<String>,
     ) -> Result<Attachment, PlugError> {
         let _lock = self.lock(&request.owner)?;
-        let mut session = Session {
-            hints,
-            ..self.session()?
-        };
+        let mut session = Session { hints, ..self.session()? };
         let attached = self.attach_locked(&mut session, pools, request);
         self.give_back(session);
         attached
@@ -111,12 +103,10 @@ impl Netplug {
         request: &AttachRequest,
     ) -> Result<Attachment, PlugError> {
         let owner = &request.owner;
-        let pool = pools
-            .get(&request.pool)
-            .ok_or_else(|| PlugError::UnknownPool {
-                owner: owner.clone(),
-                pool: request.pool.clone(),
-            })?;
+        let pool = pools.get(&request.pool).ok_or_else(|| PlugError::UnknownPool {
+            owner: owner.clone(),
+            pool: request.pool.clone(),
+        })?;
         let mut tried = BTreeSet::new();
         while tried.len() < CANDIDATES {
             let lease = self.lease(session, pool, request, &tried)?;
@@ -139,11 +129,7 @@ impl Netplug {
             self.free(session, owner, Some(&lease))?;
             tried.insert(address);
         }
-        Err(PlugError::Strangers {
-            owner: owner.clone(),
-            pool: request.pool.clone(),
-            tried,
-        })
+        Err(PlugError::Strangers { owner: owner.clone(), pool: request.pool.clone(), tried })
     }
 
     /// The owner's lease; one that doesn't fit the request is given back first.
@@ -165,23 +151,12 @@ impl Netplug {
             None => self.in_use(session, owner)?,
         };
         let address = request.address;
-        let wanted = Wanted {
-            owner,
-            pool,
-            address,
-            exclude,
-            in_use,
-        };
+        let wanted = Wanted { owner, pool, address, exclude, in_use };
         self.leases.acquire(wanted).map_err(PlugError::Lease)
     }
 
     fn held(&self, owner: &Owner) -> Result<Option<Lease>, PlugError> {
-        Ok(self
-            .leases
-            .list()
-            .map_err(PlugError::Lease)?
-            .of(owner)
-            .cloned())
+        Ok(self.leases.list().map_err(PlugError::Lease)?.of(owner).cloned())
     }
 
     /// What the switch carries for an owner without a lease.
@@ -191,24 +166,13 @@ impl Netplug {
         owner: &Owner,
     ) -> Result<Option<(IpAddr, Generation)>, PlugError> {
         let bridge = &self.config.bridge.name;
-        let read = self
-            .switch(&mut session.client)
-            .ports(bridge, Some((owner, "")));
+        let read = self.switch(&mut session.client).ports(bridge, Some((owner, "")));
         let blocked = |error| {
-            let reasons = vec![format!(
-                "the switch can't be read: {}",
-                observe::chain(&error)
-            )];
-            PlugError::Blocked {
-                owner: owner.clone(),
-                reasons,
-            }
+            let reasons = vec![format!("the switch can't be read: {}", observe::chain(&error))];
+            PlugError::Blocked { owner: owner.clone(), reasons }
         };
         let ports = read.map_err(blocked)?.ports;
-        let latest = ports
-            .into_iter()
-            .filter_map(|port| port.tag)
-            .max_by_key(|tag| tag.generation);
+        let latest = ports.into_iter().filter_map(|port| port.tag).max_by_key(|tag| tag.generation);
         Ok(latest.map(|tag| (tag.address, tag.generation)))
     }
 
@@ -254,11 +218,7 @@ impl Netplug {
     ) -> Result<Desired, PlugError> {
         if !pool.offers(lease.address) {
             let (owner, pool) = (lease.owner, pool.name.clone());
-            return Err(PlugError::OutsidePool {
-                owner,
-                address: lease.address,
-                pool,
-            });
+            return Err(PlugError::OutsidePool { owner, address: lease.address, pool });
         }
         Ok(Desired {
             tag: Tag::of(&self.config.host, &lease),
@@ -307,10 +267,7 @@ impl Netplug {
                 }
             }
             if !plan.blocked.is_empty() {
-                return Err(PlugError::Blocked {
-                    owner: owner.clone(),
-                    reasons: plan.blocked,
-                });
+                return Err(PlugError::Blocked { owner: owner.clone(), reasons: plan.blocked });
             }
             if plan.steps.is_empty() {
                 return Ok(done);
@@ -320,16 +277,8 @@ impl Netplug {
         if plan == Plan::default() {
             return Ok(done);
         }
-        let remaining = plan
-            .steps
-            .iter()
-            .map(ToString::to_string)
-            .chain(plan.blocked)
-            .collect();
-        Err(PlugError::NotConverged {
-            owner: owner.clone(),
-            remaining,
-        })
+        let remaining = plan.steps.iter().map(ToString::to_string).chain(plan.blocked).collect();
+        Err(PlugError::NotConverged { owner: owner.clone(), remaining })
     }
 
     fn plan(&self, session: &mut Session, owner: &Owner, desired: Option<&Desired>) -> Plan {
@@ -342,17 +291,11 @@ impl Netplug {
 
     fn observe(&self, session: &mut Session, owner: &Owner, link: Option<&str>) -> OwnerState {
         let named = (owner, link.unwrap_or_default());
-        let read = self
-            .switch(&mut session.client)
-            .ports(&self.config.bridge.name, Some(named));
+        let read = self.switch(&mut session.client).ports(&self.config.bridge.name, Some(named));
         let mut names = session.hints.clone();
         names.extend(link.map(str::to_owned));
         // A port has the name of its link.
-        names.extend(
-            read.iter()
-                .flat_map(|seen| &seen.ports)
-                .map(|port| port.name.clone()),
-        );
+        names.extend(read.iter().flat_map(|seen| &seen.ports).map(|port| port.name.clone()));
         let host = &self.config.host;
         let links = observe::links_named(host, owner, &names, &mut session.route);
         let links = links.map_err(|error| observe::chain(&error));

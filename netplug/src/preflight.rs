@@ -39,10 +39,7 @@ impl Netplug {
     /// [`PlugError::Netlink`] when there is no netlink socket to be had.
     pub fn preflight(&self) -> Result<Preflight, PlugError> {
         let mut session = self.session()?;
-        let database = self
-            .switch(&mut session.client)
-            .facts()
-            .map(|facts| facts.version);
+        let database = self.switch(&mut session.client).facts().map(|facts| facts.version);
         let daemon = match &database {
             Ok(_) => self.daemon(&mut self.switch(&mut session.client)),
             Err(error) => Err(chain(error)),
@@ -93,12 +90,7 @@ fn try_kernel() -> Result<(), String> {
 fn try_links() -> Result<(), NetlinkError> {
     let mut route = RouteSocket::open()?;
     let mac = MacAddress([2, 0, 0, 0, 0, 1]);
-    route.create_veth(VethPair {
-        inner: "try0",
-        mac,
-        outer: "try1",
-        mtu: 1500,
-    })?;
+    route.create_veth(VethPair { inner: "try0", mac, outer: "try1", mtu: 1500 })?;
     let rate = BitRate::from_bits_per_second(1_000_000).expect("a rate within the range");
     match route.link("try0")? {
         Some(link) => route.set_shaper(link.index, Shaper::of(rate)),

@@ -65,10 +65,7 @@ struct Snapshot {
 
 impl Snapshot {
     fn link_names(&self, owner: &Owner) -> BTreeSet<String> {
-        self.links
-            .as_ref()
-            .map(|links| links.names(owner))
-            .unwrap_or_default()
+        self.links.as_ref().map(|links| links.names(owner)).unwrap_or_default()
     }
 }
 
@@ -106,9 +103,7 @@ impl Netplug {
 
     fn snapshot(&self) -> Result<Snapshot, PlugError> {
         let mut session = self.session()?;
-        let read = self
-            .switch(&mut session.client)
-            .ports(&self.config.bridge.name, None);
+        let read = self.switch(&mut session.client).ports(&self.config.bridge.name, None);
         let links = HostLinks::read(&self.config.host, &mut session.route);
         // Leases last: whatever was seen above has its lease by now, since leases come first.
         let leases = self.leases.list().map_err(PlugError::Lease)?;
@@ -118,33 +113,22 @@ impl Netplug {
             Observed::Present(mut seen) => {
                 for port in std::mem::take(&mut seen.ports) {
                     let Some(tag) = &port.tag else { continue };
-                    let of_owner = ports
-                        .entry(tag.owner.clone())
-                        .or_insert_with(|| seen.clone());
+                    let of_owner = ports.entry(tag.owner.clone()).or_insert_with(|| seen.clone());
                     of_owner.ports.push(port);
                 }
                 Observed::Present(seen)
             }
             other => other,
         };
-        Ok(Snapshot {
-            leases,
-            links,
-            switch,
-            ports,
-        })
+        Ok(Snapshot { leases, links, switch, ports })
     }
 
     fn leftovers(&self, snapshot: &Snapshot, goal: &Goal, report: &mut Report) {
         let named = |owner: &Owner| {
             goal.removed.contains(owner) || goal.attached.iter().any(|r| r.owner == *owner)
         };
-        report.orphans = snapshot
-            .leases
-            .iter()
-            .filter(|lease| !named(&lease.owner))
-            .cloned()
-            .collect();
+        report.orphans =
+            snapshot.leases.iter().filter(|lease| !named(&lease.owner)).cloned().collect();
         let leased: BTreeSet<_> = snapshot.leases.iter().map(|lease| &lease.owner).collect();
         let mut seen: BTreeSet<Owner> = snapshot.ports.keys().cloned().collect();
         match &snapshot.links {
@@ -155,14 +139,10 @@ impl Netplug {
             Ok(owners) => seen.extend(owners),
             Err(error) => report.problems.push(observe::chain(&error)),
         }
-        report.strays = seen
-            .into_iter()
-            .filter(|owner| !named(owner) && !leased.contains(owner))
-            .collect();
+        report.strays =
+            seen.into_iter().filter(|owner| !named(owner) && !leased.contains(owner)).collect();
         let unreadable = snapshot.leases.unreadable().iter();
-        report
-            .problems
-            .extend(unreadable.map(|error| observe::chain(error)));
+        report.problems.extend(unreadable.map(|error| observe::chain(error)));
     }
 
     fn job(&self, snapshot: &Snapshot, pools: &PoolSet, job: &Job<'_>) -> (Owner, Outcome) {
@@ -199,10 +179,7 @@ impl Netplug {
         let pool = pools.get(&request.pool)?;
         let lease = snapshot.leases.of(&request.owner)?;
         let fits = lease.fits(pool, request.address);
-        let desired = self
-            .desired(request, pool, lease.clone())
-            .ok()
-            .filter(|_| fits)?;
+        let desired = self.desired(request, pool, lease.clone()).ok().filter(|_| fits)?;
         let observed = self.observed(snapshot, &request.owner, Some(&desired.link));
         let plan = plan::attach(&desired, &self.config.host, &observed);
         (plan == Plan::default()).then(|| self.attachment(&desired, Vec::new()))

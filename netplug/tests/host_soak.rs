@@ -19,9 +19,7 @@ const THREADS: usize = 8;
 
 fn number(variable: &str, default: usize) -> usize {
     match std::env::var(variable) {
-        Ok(text) => text
-            .parse()
-            .unwrap_or_else(|_| panic!("{variable} is not a number: {text}")),
+        Ok(text) => text.parse().unwrap_or_else(|_| panic!("{variable} is not a number: {text}")),
         Err(_) => default,
     }
 }
@@ -46,10 +44,7 @@ fn at_once(count: usize, work: impl Fn(usize) + Sync) -> Vec<Duration> {
                     }
                     let start = Instant::now();
                     work(turn);
-                    times
-                        .lock()
-                        .expect("no thread panicked")
-                        .push(start.elapsed());
+                    times.lock().expect("no thread panicked").push(start.elapsed());
                 }
             });
         }
@@ -59,18 +54,8 @@ fn at_once(count: usize, work: impl Fn(usize) + Sync) -> Vec<Duration> {
 
 fn report(what: &str, mut times: Vec<Duration>) {
     times.sort();
-    let at = |part: usize| {
-        times
-            .get(times.len() * part / 100)
-            .copied()
-            .unwrap_or_default()
-    };
-    println!(
-        "{what}: {} times, median {:?}, 99 % {:?}",
-        times.len(),
-        at(50),
-        at(99)
-    );
+    let at = |part: usize| times.get(times.len() * part / 100).copied().unwrap_or_default();
+    println!("{what}: {} times, median {:?}, 99 % {:?}", times.len(), at(50), at(99));
 }
 
 #[test]
@@ -81,13 +66,8 @@ fn cycles_of_attach_and_detach_leave_nothing() {
     let started = Instant::now();
     let times = at_once(number("BERTH_SOAK_COUNT", 24), |turn| {
         let name = format!("db{turn}");
-        let made = plug
-            .attach(&pools, &request(&name, "many"))
-            .expect("an attach");
-        let before = held
-            .lock()
-            .expect("no panic")
-            .insert(made.address, name.clone());
+        let made = plug.attach(&pools, &request(&name, "many")).expect("an attach");
+        let before = held.lock().expect("no panic").insert(made.address, name.clone());
         assert_eq!(before, None, "{} was handed out twice", made.address);
         held.lock().expect("no panic").remove(&made.address);
         plug.detach(&owner(&name)).expect("a detach");
@@ -109,8 +89,7 @@ fn attaching_beside_others() {
     for beside in [0, most / 4, most] {
         let filled = at_once(beside - made, |turn| {
             let name = format!("fill{}", made + turn);
-            plug.attach(&pools, &request(&name, "many"))
-                .expect("an attach");
+            plug.attach(&pools, &request(&name, "many")).expect("an attach");
         });
         report(&format!("filling up to {beside}"), filled);
         made = beside;
@@ -118,23 +97,18 @@ fn attaching_beside_others() {
             .map(|turn| {
                 let name = format!("one{turn}");
                 let start = Instant::now();
-                plug.attach(&pools, &request(&name, "many"))
-                    .expect("an attach");
+                plug.attach(&pools, &request(&name, "many")).expect("an attach");
                 let took = start.elapsed();
                 plug.detach(&owner(&name)).expect("a detach");
                 took
             })
             .collect();
         report(&format!("one attach beside {beside} ports"), alone);
-        let wishes: Vec<_> = (0..beside)
-            .map(|turn| request(&format!("fill{turn}"), "many"))
-            .collect();
+        let wishes: Vec<_> =
+            (0..beside).map(|turn| request(&format!("fill{turn}"), "many")).collect();
         let start = Instant::now();
         let pass = plug.reconcile(&pools, &goal(&wishes, &[])).expect("a pass");
-        println!(
-            "a pass over {beside} ports that are right: {:?}",
-            start.elapsed()
-        );
+        println!("a pass over {beside} ports that are right: {:?}", start.elapsed());
         let right =
             |outcome: &Outcome| matches!(outcome, Outcome::Attached(a) if a.done.is_empty());
         assert!(pass.owners.values().all(right), "{:?}", pass.owners);
@@ -169,12 +143,8 @@ fn killed_agents_never_share_an_address() {
             agent.kill().expect("a signal");
             agent.wait().expect("its end");
         }
-        let addresses: Vec<_> = plug
-            .leases()
-            .expect("the leases")
-            .into_iter()
-            .map(|lease| lease.address)
-            .collect();
+        let addresses: Vec<_> =
+            plug.leases().expect("the leases").into_iter().map(|lease| lease.address).collect();
         let distinct: BTreeSet<_> = addresses.iter().collect();
         assert_eq!(distinct.len(), addresses.len(), "round {round}");
         repair(&host, &plug, &names, &pools);

@@ -45,24 +45,12 @@ impl Executor<'_> {
             Step::RemoveLink { name, tag } => self.remove_link(name, tag),
             Step::RemoveInner => self.remove_inner(),
             Step::RemoveNamespace => self.remove_namespace(),
-            Step::PinNamespace { from } => self
-                .pins
-                .pin(self.owner, from.as_deref())
-                .map_err(StepError::Netns),
-            Step::CreateVeth {
-                outer,
-                mac,
-                mtu,
-                tag,
-            } => self.create_veth(
-                VethPair {
-                    inner: INNER,
-                    mac: *mac,
-                    outer,
-                    mtu: *mtu,
-                },
-                tag,
-            ),
+            Step::PinNamespace { from } => {
+                self.pins.pin(self.owner, from.as_deref()).map_err(StepError::Netns)
+            }
+            Step::CreateVeth { outer, mac, mtu, tag } => {
+                self.create_veth(VethPair { inner: INNER, mac: *mac, outer, mtu: *mtu }, tag)
+            }
             Step::SetMtu { end, mtu } => self.on(end, |route, index| route.set_mtu(index, *mtu)),
             Step::SetMac { mac } => self.on(&End::Inner, |route, index| route.set_mac(index, *mac)),
             Step::CompleteChecksums => {
@@ -71,31 +59,21 @@ impl Executor<'_> {
             }
             Step::SetUp { end, address } => self.set_up(end, *address),
             Step::LoopbackUp => self.inside(loopback_up)?.map_err(StepError::Netlink),
-            Step::AddPort {
-                bridge,
-                name,
-                vlan,
-                tag,
-            } => self.add_port(NewPort {
-                bridge,
-                name,
-                vlan: *vlan,
-                tag,
-            }),
-            Step::SetVlan { port, vlan, tag } => self
-                .switch()
-                .set_vlan(port, tag, *vlan)
-                .map(drop)
-                .map_err(StepError::Ovsdb),
+            Step::AddPort { bridge, name, vlan, tag } => {
+                self.add_port(NewPort { bridge, name, vlan: *vlan, tag })
+            }
+            Step::SetVlan { port, vlan, tag } => {
+                self.switch().set_vlan(port, tag, *vlan).map(drop).map_err(StepError::Ovsdb)
+            }
             Step::AwaitPort { name, owner_tag } => self.await_port(name, owner_tag),
             Step::SetRate { end, shaper } => self.limit(end, Some(*shaper)),
             Step::ClearRate { end } => self.limit(end, None),
-            Step::RemoveAddress { address, prefix } => self.on(&End::Inner, |route, index| {
-                route.remove_address(index, *address, *prefix)
-            }),
-            Step::RemoveGateway { gateway } => self.on(&End::Inner, |route, index| {
-                route.remove_gateway(index, *gateway)
-            }),
+            Step::RemoveAddress { address, prefix } => {
+                self.on(&End::Inner, |route, index| route.remove_address(index, *address, *prefix))
+            }
+            Step::RemoveGateway { gateway } => {
+                self.on(&End::Inner, |route, index| route.remove_gateway(index, *gateway))
+            }
             Step::Probe { address, from } => self.probe(*address, *from),
             Step::AddAddress { address, prefix } => self.add_address(*address, *prefix),
             Step::AddGateway { gateway } => self.add_gateway(*gateway),
@@ -142,9 +120,7 @@ impl Executor<'_> {
     }
 
     fn remove_port(&mut self, port: &PortRow, tag: &Tag) -> Result<(), StepError> {
-        self.switch()
-            .remove_port(port, tag)
-            .map_err(StepError::Ovsdb)?;
+        self.switch().remove_port(port, tag).map_err(StepError::Ovsdb)?;
         hit(Failpoint::PortRemoved);
         Ok(())
     }
@@ -171,17 +147,13 @@ impl Executor<'_> {
     }
 
     fn add_address(&mut self, address: IpAddr, prefix: u8) -> Result<(), StepError> {
-        self.on(&End::Inner, |route, index| {
-            route.add_address(index, address, prefix)
-        })?;
+        self.on(&End::Inner, |route, index| route.add_address(index, address, prefix))?;
         hit(Failpoint::AddressSet);
         Ok(())
     }
 
     fn add_gateway(&mut self, gateway: IpAddr) -> Result<(), StepError> {
-        self.on(&End::Inner, |route, index| {
-            route.add_gateway(index, gateway)
-        })?;
+        self.on(&End::Inner, |route, index| route.add_gateway(index, gateway))?;
         hit(Failpoint::RoutesSet);
         Ok(())
     }
@@ -212,18 +184,14 @@ impl Executor<'_> {
             tag.is_some_and(|tag| tag.host == self.config.host && tag.owner == *self.owner)
         };
         let what = || format!("link {name}");
-        found
-            .filter(of_owner)
-            .ok_or_else(|| StepError::Vanished { what: what() })
+        found.filter(of_owner).ok_or_else(|| StepError::Vanished { what: what() })
     }
 
     fn remove_link(&mut self, name: &str, tag: &Tag) -> Result<(), StepError> {
         let found = self.route.link(name).map_err(StepError::Netlink)?;
         let alias = tag.to_string();
         if let Some(link) = found.filter(|link| link.alias.as_deref() == Some(&*alias)) {
-            self.route
-                .delete_link(link.index)
-                .map_err(StepError::Netlink)?;
+            self.route.delete_link(link.index).map_err(StepError::Netlink)?;
         }
         hit(Failpoint::VethRemoved);
         Ok(())
@@ -248,9 +216,7 @@ impl Executor<'_> {
         })?;
         match created.map_err(StepError::Netlink)? {
             true => Ok(()),
-            false => Err(StepError::Vanished {
-                what: format!("link {}", pair.outer),
-            }),
+            false => Err(StepError::Vanished { what: format!("link {}", pair.outer) }),
         }
     }
 
@@ -265,23 +231,15 @@ impl Executor<'_> {
 
     fn await_port(&mut self, name: &str, tag: &Tag) -> Result<(), StepError> {
         let wanted = self.switch().poke().map_err(StepError::Ovsdb)?;
-        let mut patient = Switch {
-            deadline: Deadline::after(self.config.timeouts.apply),
-            ..self.switch()
-        };
+        let mut patient =
+            Switch { deadline: Deadline::after(self.config.timeouts.apply), ..self.switch() };
         patient.wait_applied(wanted).map_err(StepError::Ovsdb)?;
         let bridge = &self.config.bridge.name;
-        let seen = self
-            .switch()
-            .ports(bridge, Some((&tag.owner, name)))
-            .map_err(StepError::Ovsdb)?;
+        let seen =
+            self.switch().ports(bridge, Some((&tag.owner, name))).map_err(StepError::Ovsdb)?;
         let port = seen.ports.into_iter().find(|port| port.name == name);
-        let vanished = || StepError::Vanished {
-            what: format!("port {name}"),
-        };
-        let port = port
-            .filter(|port| port.tag.as_ref() == Some(tag))
-            .ok_or_else(vanished)?;
+        let vanished = || StepError::Vanished { what: format!("port {name}") };
+        let port = port.filter(|port| port.tag.as_ref() == Some(tag)).ok_or_else(vanished)?;
         match port.error {
             None if port.attached => {
                 hit(Failpoint::PortApplied);
@@ -289,10 +247,7 @@ impl Executor<'_> {
             }
             error => {
                 let error = error.unwrap_or_else(|| "it gave no port number".to_owned());
-                Err(StepError::PortRefused {
-                    port: name.to_owned(),
-                    error,
-                })
+                Err(StepError::PortRefused { port: name.to_owned(), error })
             }
         }
     }
@@ -321,9 +276,7 @@ impl Executor<'_> {
         let done = self.inside(|| {
             let link = RouteSocket::open().and_then(|mut route| route.link(INNER));
             let link = link.map_err(StepError::Netlink)?;
-            let vanished = || StepError::Vanished {
-                what: "the container's link".to_owned(),
-            };
+            let vanished = || StepError::Vanished { what: "the container's link".to_owned() };
             work(link.ok_or_else(vanished)?.index).map_err(StepError::Neighbour)
         });
         done?
@@ -331,9 +284,7 @@ impl Executor<'_> {
 }
 
 fn inner_vanished() -> StepError {
-    StepError::Vanished {
-        what: "the container's link".to_owned(),
-    }
+    StepError::Vanished { what: "the container's link".to_owned() }
 }
 
 fn loopback_up() -> Result<(), NetlinkError> {
@@ -351,11 +302,7 @@ fn inner_settings(address: IpAddr) -> Result<(), StepError> {
     if address.is_ipv4() {
         return ipv6_setting(INNER, "disable_ipv6", "1");
     }
-    for (name, value) in [
-        ("disable_ipv6", "0"),
-        ("accept_ra", "0"),
-        ("accept_dad", "0"),
-    ] {
+    for (name, value) in [("disable_ipv6", "0"), ("accept_ra", "0"), ("accept_dad", "0")] {
         ipv6_setting(INNER, name, value)?;
     }
     Ok(())

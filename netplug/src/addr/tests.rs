@@ -14,10 +14,7 @@ fn hosts_leave_out_what_no_host_may_have() {
         ("10.0.0.7/32", "10.0.0.7"),
         ("fd00::/64", "fd00::1-fd00::ffff:ffff:ffff:ffff"),
         ("fd00::/127", "fd00::-fd00::1"),
-        (
-            "8000::/1",
-            "8000::1-ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff",
-        ),
+        ("8000::/1", "8000::1-ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"),
     ] {
         assert_eq!(subnet(text).hosts().to_string(), hosts, "{text}");
     }

@@ -10,44 +10,22 @@ fn vlan(id: u64) -> VlanId {
 }
 
 fn config() -> BridgeConfig {
-    let uplink = Uplink {
-        interface: "up0".to_owned(),
-        trunks: vec![vlan(20), vlan(10)],
-    };
-    BridgeConfig {
-        name: "br".to_owned(),
-        datapath: DatapathChoice::Auto,
-        uplink: Some(uplink),
-    }
+    let uplink = Uplink { interface: "up0".to_owned(), trunks: vec![vlan(20), vlan(10)] };
+    BridgeConfig { name: "br".to_owned(), datapath: DatapathChoice::Auto, uplink: Some(uplink) }
 }
 
 fn bridge(host: Option<&str>) -> BridgeRow {
-    BridgeRow {
-        name: "br".to_owned(),
-        host: host.map(str::to_owned),
-        userspace: true,
-    }
+    BridgeRow { name: "br".to_owned(), host: host.map(str::to_owned), userspace: true }
 }
 
 fn uplink(bridge: &str, ours: bool, trunks: &[u16]) -> UplinkRow {
-    UplinkRow {
-        uuid: "u".to_owned(),
-        bridge: bridge.to_owned(),
-        ours,
-        trunks: trunks.to_vec(),
-    }
+    UplinkRow { uuid: "u".to_owned(), bridge: bridge.to_owned(), ours, trunks: trunks.to_vec() }
 }
 
 #[test]
 fn what_is_missing_is_made() {
     let steps = plan(&config(), &host(), None, None).expect("a plan");
-    assert!(
-        matches!(
-            steps[..],
-            [BridgeStep::Create, BridgeStep::AddUplink { .. }]
-        ),
-        "{steps:?}"
-    );
+    assert!(matches!(steps[..], [BridgeStep::Create, BridgeStep::AddUplink { .. }]), "{steps:?}");
 }
 
 #[test]
@@ -62,35 +40,18 @@ fn changed_trunks_are_set_on_our_uplink_only() {
     let bridge = bridge(Some("h1"));
     let ours = uplink("br", true, &[10]);
     let steps = plan(&config(), &host(), Some(&bridge), Some(&ours)).expect("a plan");
-    assert!(
-        matches!(steps[..], [BridgeStep::SetTrunks { .. }]),
-        "{steps:?}"
-    );
+    assert!(matches!(steps[..], [BridgeStep::SetTrunks { .. }]), "{steps:?}");
     let theirs = uplink("br", false, &[10]);
-    assert_eq!(
-        plan(&config(), &host(), Some(&bridge), Some(&theirs)).expect("a plan"),
-        []
-    );
+    assert_eq!(plan(&config(), &host(), Some(&bridge), Some(&theirs)).expect("a plan"), []);
 }
 
 #[test]
 fn others_bridges_and_uplinks_are_refused() {
     for of in [None, Some("h2")] {
         let refused = plan(&config(), &host(), Some(&bridge(of)), None);
-        assert!(
-            matches!(refused, Err(BridgeError::Foreign { .. })),
-            "{refused:?}"
-        );
+        assert!(matches!(refused, Err(BridgeError::Foreign { .. })), "{refused:?}");
     }
     let elsewhere = uplink("other", true, &[10, 20]);
-    let refused = plan(
-        &config(),
-        &host(),
-        Some(&bridge(Some("h1"))),
-        Some(&elsewhere),
-    );
-    assert!(
-        matches!(refused, Err(BridgeError::UplinkElsewhere { .. })),
-        "{refused:?}"
-    );
+    let refused = plan(&config(), &host(), Some(&bridge(Some("h1"))), Some(&elsewhere));
+    assert!(matches!(refused, Err(BridgeError::UplinkElsewhere { .. })), "{refused:?}");
 }

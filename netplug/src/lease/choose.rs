@@ -42,14 +42,8 @@ pub(super) fn choose(
     let name = || pool.name.clone();
     if let Some(address) = wanted {
         return match (pool.offers(address), taken(address)) {
-            (false, _) => Err(ChooseError::NotOffered {
-                pool: name(),
-                address,
-            }),
-            (true, true) => Err(ChooseError::Taken {
-                pool: name(),
-                address,
-            }),
+            (false, _) => Err(ChooseError::NotOffered { pool: name(), address }),
+            (true, true) => Err(ChooseError::Taken { pool: name(), address }),
             (true, false) => Ok(address),
         };
     }
@@ -57,10 +51,7 @@ pub(super) fn choose(
         let mut candidate = Some(range.first());
         // Every turn passes a reserved range or one taken address: bounded by their number.
         while let Some(address) = candidate.filter(|address| range.contains(*address)) {
-            let reserved = pool
-                .reserved
-                .iter()
-                .find(|reserved| reserved.contains(address));
+            let reserved = pool.reserved.iter().find(|reserved| reserved.contains(address));
             candidate = match reserved {
                 Some(reserved) => next(reserved.last()),
                 None if taken(address) || pool.gateway == Some(address) => next(address),

@@ -73,10 +73,7 @@ impl Lease {
     /// is in the way.
     #[must_use]
     pub fn link_name(&self, host: &HostName) -> String {
-        let key = format!(
-            "{host} {} {} {}",
-            self.owner, self.address, self.generation.0
-        );
+        let key = format!("{host} {} {} {}", self.owner, self.address, self.generation.0);
         format!("be{:012x}", fnv1a(key.as_bytes()) & 0xffff_ffff_ffff)
     }
 }
@@ -147,10 +144,8 @@ impl LeaseStore {
     /// # Errors
     /// When it can't be created or written.
     pub fn set_up(&self) -> Result<(), LeaseError> {
-        fs::create_dir_all(&self.dir).map_err(|source| LeaseError::List {
-            path: self.dir.clone(),
-            source,
-        })?;
+        fs::create_dir_all(&self.dir)
+            .map_err(|source| LeaseError::List { path: self.dir.clone(), source })?;
         let _lock = self.lock()?;
         if self.sequence()?.is_none() {
             let highest = self.read()?.iter().map(|lease| lease.generation).max();
@@ -166,9 +161,7 @@ impl LeaseStore {
     /// then nothing is known about any lease.
     pub fn list(&self) -> Result<Leases, LeaseError> {
         if self.sequence()?.is_none() {
-            return Err(LeaseError::Lost {
-                path: self.dir.clone(),
-            });
+            return Err(LeaseError::Lost { path: self.dir.clone() });
         }
         self.read()
     }
@@ -185,9 +178,7 @@ impl LeaseStore {
             return if held.fits(wanted.pool, wanted.address) {
                 Ok(held.clone())
             } else {
-                Err(LeaseError::HoldsAnother {
-                    held: Box::new(held.clone()),
-                })
+                Err(LeaseError::HoldsAnother { held: Box::new(held.clone()) })
             };
         }
         self.create(leases, wanted)
@@ -202,15 +193,10 @@ impl LeaseStore {
         let in_use = wanted.in_use.filter(|(address, _)| {
             !taken(*address) && wanted.address.is_none_or(|asked| asked == *address)
         });
-        let chosen = choose(
-            wanted.pool,
-            wanted.address.or(in_use.map(|(address, _)| address)),
-            taken,
-        );
-        let address = chosen.map_err(|source| LeaseError::Choose {
-            owner: wanted.owner.clone(),
-            source,
-        })?;
+        let chosen =
+            choose(wanted.pool, wanted.address.or(in_use.map(|(address, _)| address)), taken);
+        let address =
+            chosen.map_err(|source| LeaseError::Choose { owner: wanted.owner.clone(), source })?;
         let latest = self.sequence()?.unwrap_or(Generation(0));
         let next = Generation(latest.0.saturating_add(1));
         let generation = in_use.map_or(next, |(_, generation)| generation);
@@ -234,13 +220,7 @@ impl LeaseStore {
     pub fn confirm(&self, lease: &Lease) -> Result<(), LeaseError> {
         let _lock = self.lock()?;
         self.same_on_disk(lease)?;
-        self.write(
-            &file_name(lease.address),
-            &Lease {
-                confirmed: true,
-                ..lease.clone()
-            },
-        )
+        self.write(&file_name(lease.address), &Lease { confirmed: true, ..lease.clone() })
     }
 
     /// Gives the address back.
@@ -293,17 +273,11 @@ impl LeaseStore {
     }
 
     fn read(&self) -> Result<Leases, LeaseError> {
-        let failed = |source| LeaseError::List {
-            path: self.dir.clone(),
-            source,
-        };
+        let failed = |source| LeaseError::List { path: self.dir.clone(), source };
         let mut leases = Leases::default();
         for entry in fs::read_dir(&self.dir).map_err(failed)? {
             let path = entry.map_err(failed)?.path();
-            let name = path
-                .file_name()
-                .and_then(|name| name.to_str())
-                .unwrap_or_default();
+            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
             let Some(stem) = name.strip_suffix(SUFFIX) else {
                 continue;
             };
@@ -329,11 +303,8 @@ impl LeaseStore {
     }
 
     fn write(&self, name: &str, record: &impl Serialize) -> Result<(), LeaseError> {
-        let failed = |source| LeaseError::Write {
-            path: self.dir.clone(),
-            name: name.to_owned(),
-            source,
-        };
+        let failed =
+            |source| LeaseError::Write { path: self.dir.clone(), name: name.to_owned(), source };
         let mut bytes = serde_json::to_vec(record).map_err(|error| failed(error.into()))?;
         bytes.push(b'\n');
         durable::write(&self.dir, name, &bytes).map_err(failed)
@@ -345,14 +316,10 @@ fn file_name(address: IpAddr) -> String {
 }
 
 fn read_record<T: for<'de> Deserialize<'de>>(path: &Path) -> Result<T, Unreadable> {
-    let bytes = fs::read(path).map_err(|source| Unreadable::Read {
-        path: path.to_owned(),
-        source,
-    })?;
-    serde_json::from_slice(&bytes).map_err(|source| Unreadable::Parse {
-        path: path.to_owned(),
-        source,
-    })
+    let bytes =
+        fs::read(path).map_err(|source| Unreadable::Read { path: path.to_owned(), source })?;
+    serde_json::from_slice(&bytes)
+        .map_err(|source| Unreadable::Parse { path: path.to_owned(), source })
 }
 
 #[cfg(test)]

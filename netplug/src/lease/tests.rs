@@ -29,31 +29,19 @@ fn ip(text: &str) -> IpAddr {
 const NONE: &BTreeSet<IpAddr> = &BTreeSet::new();
 
 fn wanted<'a>(owner: &'a Owner, pool: &'a Pool, address: Option<&str>) -> Wanted<'a> {
-    Wanted {
-        owner,
-        pool,
-        address: address.map(ip),
-        exclude: NONE,
-        in_use: None,
-    }
+    Wanted { owner, pool, address: address.map(ip), exclude: NONE, in_use: None }
 }
 
 #[test]
 fn an_owner_keeps_its_address() {
     let dir = tempfile::tempdir().expect("a temporary directory");
     let (store, pool) = (store(dir.path()), pool(r#""subnet": "10.0.0.0/29""#));
-    let first = store
-        .acquire(wanted(&owner("a"), &pool, None))
-        .expect("a lease");
+    let first = store.acquire(wanted(&owner("a"), &pool, None)).expect("a lease");
     assert_eq!(first.address, ip("10.0.0.1"));
     assert!(!first.confirmed);
-    let again = store
-        .acquire(wanted(&owner("a"), &pool, None))
-        .expect("the same");
+    let again = store.acquire(wanted(&owner("a"), &pool, None)).expect("the same");
     assert_eq!(again, first);
-    let other = store
-        .acquire(wanted(&owner("b"), &pool, None))
-        .expect("another");
+    let other = store.acquire(wanted(&owner("b"), &pool, None)).expect("another");
     assert_eq!(other.address, ip("10.0.0.2"));
     assert!(other.generation > first.generation);
 }
@@ -62,14 +50,10 @@ fn an_owner_keeps_its_address() {
 fn a_released_address_comes_back_in_a_new_generation() {
     let dir = tempfile::tempdir().expect("a temporary directory");
     let (store, pool) = (store(dir.path()), pool(r#""subnet": "10.0.0.0/29""#));
-    let first = store
-        .acquire(wanted(&owner("a"), &pool, None))
-        .expect("a lease");
+    let first = store.acquire(wanted(&owner("a"), &pool, None)).expect("a lease");
     store.confirm(&first).expect("its confirmation");
     store.release(&first).expect("its release");
-    let second = store
-        .acquire(wanted(&owner("a"), &pool, None))
-        .expect("a second lease");
+    let second = store.acquire(wanted(&owner("a"), &pool, None)).expect("a second lease");
     assert_eq!(second.address, first.address);
     assert!(second.generation > first.generation && !second.confirmed);
     let stale = store.release(&first);
@@ -87,32 +71,18 @@ fn a_wanted_address_is_given_or_refused_with_the_reason() {
     let store = store(dir.path());
     let pool = pool(r#""subnet": "10.0.0.0/24", "gateway": "10.0.0.1", "reserved": ["10.0.0.9"]"#);
     let (a, b) = (owner("a"), owner("b"));
-    let lease = store
-        .acquire(wanted(&a, &pool, Some("10.0.0.77")))
-        .expect("the wanted one");
+    let lease = store.acquire(wanted(&a, &pool, Some("10.0.0.77"))).expect("the wanted one");
     assert_eq!(lease.address, ip("10.0.0.77"));
     let refused = |address: &str| match store.acquire(wanted(&b, &pool, Some(address))) {
         Err(LeaseError::Choose { source, .. }) => source,
         other => panic!("{other:?}"),
     };
     assert!(matches!(refused("10.0.0.77"), ChooseError::Taken { .. }));
-    assert!(matches!(
-        refused("10.0.0.1"),
-        ChooseError::NotOffered { .. }
-    ));
-    assert!(matches!(
-        refused("10.0.0.9"),
-        ChooseError::NotOffered { .. }
-    ));
-    assert!(matches!(
-        refused("10.0.1.9"),
-        ChooseError::NotOffered { .. }
-    ));
+    assert!(matches!(refused("10.0.0.1"), ChooseError::NotOffered { .. }));
+    assert!(matches!(refused("10.0.0.9"), ChooseError::NotOffered { .. }));
+    assert!(matches!(refused("10.0.1.9"), ChooseError::NotOffered { .. }));
     let moved = store.acquire(wanted(&a, &pool, Some("10.0.0.78")));
-    assert!(
-        matches!(moved, Err(LeaseError::HoldsAnother { .. })),
-        "{moved:?}"
-    );
+    assert!(matches!(moved, Err(LeaseError::HoldsAnother { .. })), "{moved:?}");
 }
 
 #[test]
@@ -123,16 +93,11 @@ fn an_exhausted_pool_says_so() {
         r#""subnet": "10.0.0.0/29", "gateway": "10.0.0.1", "reserved": ["10.0.0.3-10.0.0.5"]"#,
     );
     for (name, address) in [("a", "10.0.0.2"), ("b", "10.0.0.6")] {
-        let lease = store
-            .acquire(wanted(&owner(name), &pool, None))
-            .expect("a lease");
+        let lease = store.acquire(wanted(&owner(name), &pool, None)).expect("a lease");
         assert_eq!(lease.address, ip(address));
     }
     match store.acquire(wanted(&owner("c"), &pool, None)) {
-        Err(LeaseError::Choose {
-            source: ChooseError::Exhausted { .. },
-            ..
-        }) => {}
+        Err(LeaseError::Choose { source: ChooseError::Exhausted { .. }, .. }) => {}
         other => panic!("{other:?}"),
     }
 }
@@ -144,14 +109,9 @@ fn a_damaged_lease_keeps_its_address_and_stops_new_leases_only() {
     let (a, b) = (owner("a"), owner("b"));
     store.acquire(wanted(&a, &pool, None)).expect("a lease");
     fs::write(store.dir.join("10.0.0.2.json"), "{").expect("a damaged file");
-    store
-        .acquire(wanted(&a, &pool, None))
-        .expect("a held lease still works");
+    store.acquire(wanted(&a, &pool, None)).expect("a held lease still works");
     let refused = store.acquire(wanted(&b, &pool, None));
-    assert!(
-        matches!(refused, Err(LeaseError::Unreadable(_))),
-        "{refused:?}"
-    );
+    assert!(matches!(refused, Err(LeaseError::Unreadable(_))), "{refused:?}");
     assert_eq!(store.list().expect("a list").unreadable().len(), 1);
 }
 
@@ -159,28 +119,17 @@ fn a_damaged_lease_keeps_its_address_and_stops_new_leases_only() {
 fn a_misnamed_lease_is_not_believed() {
     let dir = tempfile::tempdir().expect("a temporary directory");
     let (store, pool) = (store(dir.path()), pool(r#""subnet": "10.0.0.0/29""#));
-    store
-        .acquire(wanted(&owner("a"), &pool, None))
-        .expect("a lease");
-    fs::copy(
-        store.dir.join("10.0.0.1.json"),
-        store.dir.join("10.0.0.4.json"),
-    )
-    .expect("a copy");
+    store.acquire(wanted(&owner("a"), &pool, None)).expect("a lease");
+    fs::copy(store.dir.join("10.0.0.1.json"), store.dir.join("10.0.0.4.json")).expect("a copy");
     let leases = store.list().expect("a list");
-    assert!(
-        matches!(leases.unreadable(), [Unreadable::Name { .. }]),
-        "{leases:?}"
-    );
+    assert!(matches!(leases.unreadable(), [Unreadable::Name { .. }]), "{leases:?}");
 }
 
 #[test]
 fn an_emptied_directory_is_lost_and_not_empty() {
     let dir = tempfile::tempdir().expect("a temporary directory");
     let (store, pool) = (store(dir.path()), pool(r#""subnet": "10.0.0.0/29""#));
-    let lease = store
-        .acquire(wanted(&owner("a"), &pool, None))
-        .expect("a lease");
+    let lease = store.acquire(wanted(&owner("a"), &pool, None)).expect("a lease");
     for entry in fs::read_dir(&store.dir).expect("the directory") {
         fs::remove_file(entry.expect("an entry").path()).expect("its removal");
     }
@@ -188,19 +137,12 @@ fn an_emptied_directory_is_lost_and_not_empty() {
     assert!(matches!(listed, Err(LeaseError::Lost { .. })), "{listed:?}");
     store.set_up().expect("a new start");
     let a = owner("a");
-    let kept = Wanted {
-        in_use: Some((ip("10.0.0.5"), lease.generation)),
-        ..wanted(&a, &pool, None)
-    };
+    let kept =
+        Wanted { in_use: Some((ip("10.0.0.5"), lease.generation)), ..wanted(&a, &pool, None) };
     let kept = store.acquire(kept).expect("what the kernel carries");
-    assert_eq!(
-        (kept.address, kept.generation),
-        (ip("10.0.0.5"), lease.generation)
-    );
+    assert_eq!((kept.address, kept.generation), (ip("10.0.0.5"), lease.generation));
     assert!(kept.confirmed);
-    let next = store
-        .acquire(wanted(&owner("b"), &pool, None))
-        .expect("a lease");
+    let next = store.acquire(wanted(&owner("b"), &pool, None)).expect("a lease");
     assert!(next.generation > kept.generation);
 }
 
@@ -209,9 +151,7 @@ fn unfinished_writes_are_no_leases() {
     let dir = tempfile::tempdir().expect("a temporary directory");
     let (store, pool) = (store(dir.path()), pool(r#""subnet": "10.0.0.0/29""#));
     fs::write(store.dir.join(".new-10.0.0.1.json"), "{\"addr").expect("a leftover");
-    let lease = store
-        .acquire(wanted(&owner("a"), &pool, None))
-        .expect("a lease");
+    let lease = store.acquire(wanted(&owner("a"), &pool, None)).expect("a lease");
     assert_eq!(lease.address, ip("10.0.0.1"));
     assert_eq!(store.list().expect("a list").iter().count(), 1);
 }

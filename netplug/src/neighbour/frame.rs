@@ -21,11 +21,7 @@ const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
 
 /// The protocol in which claims on this address come.
 pub(super) fn ethertype(address: IpAddr) -> u16 {
-    if address.is_ipv4() {
-        ETHERTYPE_ARP
-    } else {
-        ETHERTYPE_IPV6
-    }
+    if address.is_ipv4() { ETHERTYPE_ARP } else { ETHERTYPE_IPV6 }
 }
 
 /// The question whether anybody has `address`.
@@ -145,11 +141,7 @@ fn icmpv6(mac: MacAddress, source: Ipv6Addr, group: Ipv6Addr, mut body: Vec<u8>)
     // RFC 2464 section 7: a group's hardware address.
     let mut frame = ethernet(MacAddress([0x33, 0x33, a, b, c, d]), mac, ETHERTYPE_IPV6);
     frame.extend([0x60, 0, 0, 0]);
-    frame.extend(
-        u16::try_from(body.len())
-            .expect("a message of a few bytes")
-            .to_be_bytes(),
-    );
+    frame.extend(u16::try_from(body.len()).expect("a message of a few bytes").to_be_bytes());
     frame.extend([ICMPV6, 255]);
     frame.extend(source.octets());
     frame.extend(group.octets());
@@ -168,12 +160,7 @@ fn checksum(source: Ipv6Addr, group: Ipv6Addr, body: &[u8]) -> u16 {
     bytes.extend(body);
     let mut sum: u32 = bytes
         .chunks(2)
-        .map(|pair| {
-            u32::from(u16::from_be_bytes([
-                pair[0],
-                pair.get(1).copied().unwrap_or(0),
-            ]))
-        })
+        .map(|pair| u32::from(u16::from_be_bytes([pair[0], pair.get(1).copied().unwrap_or(0)])))
         .sum();
     while sum > 0xffff {
         sum = (sum >> 16) + (sum & 0xffff);

@@ -39,11 +39,7 @@ pub struct Probing {
 
 impl Default for Probing {
     fn default() -> Self {
-        Self {
-            count: 3,
-            interval: Duration::from_millis(30),
-            wait: Duration::from_millis(100),
-        }
+        Self { count: 3, interval: Duration::from_millis(30), wait: Duration::from_millis(100) }
     }
 }
 
@@ -77,11 +73,7 @@ pub(crate) fn probe(
     let socket = PacketSocket::open(index, frame::ethertype(address))?;
     for turn in 1..=probing.count {
         socket.send(&frame::probe(address, from))?;
-        let wait = if turn == probing.count {
-            probing.wait
-        } else {
-            probing.interval
-        };
+        let wait = if turn == probing.count { probing.wait } else { probing.interval };
         let deadline = Deadline::after(wait);
         while let Some(frame) = socket.receive(deadline)? {
             if let Some(stranger) = frame::claims(&frame, address, from) {

@@ -14,11 +14,7 @@ use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use super::{NetlinkError, RouteSocket, absent_ok, present_ok};
 
 fn family(address: IpAddr) -> AddressFamily {
-    if address.is_ipv4() {
-        AddressFamily::Inet
-    } else {
-        AddressFamily::Inet6
-    }
+    if address.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 }
 }
 
 fn address_message(index: u32, address: IpAddr, prefix: u8) -> AddressMessage {
@@ -34,17 +30,13 @@ fn address_message(index: u32, address: IpAddr, prefix: u8) -> AddressMessage {
             if prefix < 31 {
                 let broadcast = v4.to_bits() | (u32::MAX >> prefix);
                 let broadcast = Ipv4Addr::from_bits(broadcast);
-                message
-                    .attributes
-                    .push(AddressAttribute::Broadcast(broadcast));
+                message.attributes.push(AddressAttribute::Broadcast(broadcast));
             }
         }
         // Whether it is a duplicate was tried before, by our own probe.
         IpAddr::V6(_) => {
             message.header.flags = AddressHeaderFlags::Nodad;
-            message
-                .attributes
-                .push(AddressAttribute::Flags(AddressFlags::Nodad));
+            message.attributes.push(AddressAttribute::Flags(AddressFlags::Nodad));
         }
     }
     message
@@ -72,10 +64,7 @@ impl RouteSocket {
         message.header.index = index;
         let operation = format!("list the addresses of link {index}");
         let found = self.dump(operation, RouteNetlinkMessage::GetAddress(message))?;
-        Ok(found
-            .into_iter()
-            .filter_map(|message| address_of(message, index))
-            .collect())
+        Ok(found.into_iter().filter_map(|message| address_of(message, index)).collect())
     }
 
     /// Adds an address; one that is there already is no error.
@@ -110,11 +99,7 @@ impl RouteSocket {
             message.header.address_family = family;
             let operation = format!("list the routes of link {index}");
             let found = self.dump(operation, RouteNetlinkMessage::GetRoute(message))?;
-            gateways.extend(
-                found
-                    .into_iter()
-                    .filter_map(|message| gateway_of(message, index)),
-            );
+            gateways.extend(found.into_iter().filter_map(|message| gateway_of(message, index)));
         }
         Ok(gateways)
     }
@@ -147,22 +132,10 @@ fn address_of(message: RouteNetlinkMessage, index: u32) -> Option<(IpAddr, u8)> 
     let find =
         |pick: fn(&AddressAttribute) -> Option<IpAddr>| message.attributes.iter().find_map(pick);
     // IFA_LOCAL is the address itself; IFA_ADDRESS is the other side of a point-to-point link.
-    let address = find(|a| {
-        if let AddressAttribute::Local(ip) = a {
-            Some(*ip)
-        } else {
-            None
-        }
-    })
-    .or_else(|| {
-        find(|a| {
-            if let AddressAttribute::Address(ip) = a {
-                Some(*ip)
-            } else {
-                None
-            }
-        })
-    })?;
+    let address = find(|a| if let AddressAttribute::Local(ip) = a { Some(*ip) } else { None })
+        .or_else(|| {
+            find(|a| if let AddressAttribute::Address(ip) = a { Some(*ip) } else { None })
+        })?;
     Some((address, message.header.prefix_len))
 }
 
@@ -174,12 +147,9 @@ fn gateway_of(message: RouteNetlinkMessage, index: u32) -> Option<IpAddr> {
     if message.header.destination_prefix_length != 0 || !through {
         return None;
     }
-    message
-        .attributes
-        .iter()
-        .find_map(|attribute| match attribute {
-            RouteAttribute::Gateway(RouteAddress::Inet(v4)) => Some((*v4).into()),
-            RouteAttribute::Gateway(RouteAddress::Inet6(v6)) => Some((*v6).into()),
-            _ => None,
-        })
+    message.attributes.iter().find_map(|attribute| match attribute {
+        RouteAttribute::Gateway(RouteAddress::Inet(v4)) => Some((*v4).into()),
+        RouteAttribute::Gateway(RouteAddress::Inet6(v6)) => Some((*v6).into()),
+        _ => None,
+    })
 }

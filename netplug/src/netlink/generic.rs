@@ -58,11 +58,7 @@ pub(crate) fn has_family(name: &str) -> Result<bool, NetlinkError> {
     bytes.extend(name.as_bytes());
     bytes.resize(4 + usize::from(length).next_multiple_of(4), 0);
     let mut channel = Channel::open(NETLINK_GENERIC)?;
-    match channel.exchange(
-        format!("look up the family {name}"),
-        Controller(bytes),
-        NLM_F_ACK,
-    ) {
+    match channel.exchange(format!("look up the family {name}"), Controller(bytes), NLM_F_ACK) {
         Ok(_) => Ok(true),
         Err(error) if error.errno() == Some(Errno::ENOENT) => Ok(false),
         Err(error) => Err(error),

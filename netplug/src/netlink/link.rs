@@ -70,13 +70,8 @@ impl RouteSocket {
     /// The link of that name.
     pub(crate) fn link(&mut self, name: &str) -> Result<Option<Link>, NetlinkError> {
         let mut message = LinkMessage::default();
-        message
-            .attributes
-            .push(LinkAttribute::IfName(name.to_owned()));
-        match self.get(
-            format!("look up link {name}"),
-            RouteNetlinkMessage::GetLink(message),
-        ) {
+        message.attributes.push(LinkAttribute::IfName(name.to_owned()));
+        match self.get(format!("look up link {name}"), RouteNetlinkMessage::GetLink(message)) {
             Ok(found) => Ok(links(found).next()),
             Err(error) if error.errno() == Some(Errno::ENODEV) => Ok(None),
             Err(error) => Err(error),
@@ -86,8 +81,7 @@ impl RouteSocket {
     /// Every link of the namespace.
     pub(crate) fn links(&mut self) -> Result<Vec<Link>, NetlinkError> {
         let message = RouteNetlinkMessage::GetLink(LinkMessage::default());
-        self.dump("list the links", message)
-            .map(|found| links(found).collect())
+        self.dump("list the links", message).map(|found| links(found).collect())
     }
 
     /// Creates both ends of a veth pair in the socket's namespace.
@@ -106,11 +100,7 @@ impl RouteSocket {
             ]),
         ];
         let operation = format!("create the veth pair {} and {}", pair.inner, pair.outer);
-        self.change(
-            operation,
-            RouteNetlinkMessage::NewLink(inner),
-            NLM_F_CREATE | NLM_F_EXCL,
-        )
+        self.change(operation, RouteNetlinkMessage::NewLink(inner), NLM_F_CREATE | NLM_F_EXCL)
     }
 
     /// Sets the alias, which carries our tag.
@@ -126,31 +116,19 @@ impl RouteSocket {
         namespace: BorrowedFd<'_>,
     ) -> Result<(), NetlinkError> {
         let attribute = LinkAttribute::NetNsFd(namespace.as_raw_fd());
-        self.set_link(
-            format!("move link {index} to its namespace"),
-            index,
-            vec![attribute],
-        )
+        self.set_link(format!("move link {index} to its namespace"), index, vec![attribute])
     }
 
     /// Sets the MTU in bytes.
     pub(crate) fn set_mtu(&mut self, index: u32, mtu: u16) -> Result<(), NetlinkError> {
         let attribute = LinkAttribute::Mtu(mtu.into());
-        self.set_link(
-            format!("set the MTU of link {index} to {mtu}"),
-            index,
-            vec![attribute],
-        )
+        self.set_link(format!("set the MTU of link {index} to {mtu}"), index, vec![attribute])
     }
 
     /// Sets the hardware address.
     pub(crate) fn set_mac(&mut self, index: u32, mac: MacAddress) -> Result<(), NetlinkError> {
         let attribute = LinkAttribute::Address(mac.0.to_vec());
-        self.set_link(
-            format!("set the address of link {index} to {mac}"),
-            index,
-            vec![attribute],
-        )
+        self.set_link(format!("set the address of link {index} to {mac}"), index, vec![attribute])
     }
 
     /// Brings a link up.
@@ -159,11 +137,7 @@ impl RouteSocket {
         message.header.index = index;
         message.header.flags = LinkFlags::Up;
         message.header.change_mask = LinkFlags::Up;
-        self.change(
-            format!("bring up link {index}"),
-            RouteNetlinkMessage::SetLink(message),
-            0,
-        )
+        self.change(format!("bring up link {index}"), RouteNetlinkMessage::SetLink(message), 0)
     }
 
     /// Deletes a link, and with a veth its other end. One that isn't there is no error.

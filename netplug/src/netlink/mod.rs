@@ -131,10 +131,7 @@ impl RouteSocket {
     /// Opens one in the calling thread's network namespace.
     pub(crate) fn open() -> Result<Self, NetlinkError> {
         let channel = Channel::open(NETLINK_ROUTE)?;
-        channel
-            .socket
-            .set_netlink_get_strict_chk(true)
-            .map_err(NetlinkError::Open)?;
+        channel.socket.set_netlink_get_strict_chk(true).map_err(NetlinkError::Open)?;
         Ok(Self { channel })
     }
 
@@ -145,9 +142,7 @@ impl RouteSocket {
         message: RouteNetlinkMessage,
         flags: u16,
     ) -> Result<(), NetlinkError> {
-        self.channel
-            .exchange(operation.into(), message, flags | NLM_F_ACK)
-            .map(drop)
+        self.channel.exchange(operation.into(), message, flags | NLM_F_ACK).map(drop)
     }
 
     /// One request with one or more answers.
@@ -167,10 +162,7 @@ impl RouteSocket {
     ) -> Result<Vec<RouteNetlinkMessage>, NetlinkError> {
         let operation = operation.into();
         for _ in 0..DUMP_ATTEMPTS {
-            match self
-                .channel
-                .exchange(operation.clone(), message.clone(), NLM_F_DUMP)
-            {
+            match self.channel.exchange(operation.clone(), message.clone(), NLM_F_DUMP) {
                 Err(NetlinkError::Unsteady { .. }) => std::thread::sleep(DUMP_PAUSE),
                 other => return other,
             }
@@ -189,21 +181,12 @@ impl Channel {
     fn open(protocol: isize) -> Result<Self, NetlinkError> {
         let mut socket = Socket::new(protocol).map_err(NetlinkError::Open)?;
         socket.bind_auto().map_err(NetlinkError::Open)?;
-        socket
-            .connect(&SocketAddr::new(0, 0))
-            .map_err(NetlinkError::Open)?;
+        socket.connect(&SocketAddr::new(0, 0)).map_err(NetlinkError::Open)?;
         // SAFETY: the descriptor is open as long as `socket`, which outlives the borrow.
         let fd = unsafe { BorrowedFd::borrow_raw(socket.as_raw_fd()) };
-        setsockopt(
-            &fd,
-            sockopt::ReceiveTimeout,
-            &TimeVal::new(RECEIVE_SECONDS, 0),
-        )
-        .map_err(|errno| NetlinkError::Open(errno.into()))?;
-        Ok(Self {
-            socket,
-            sequence: 0,
-        })
+        setsockopt(&fd, sockopt::ReceiveTimeout, &TimeVal::new(RECEIVE_SECONDS, 0))
+            .map_err(|errno| NetlinkError::Open(errno.into()))?;
+        Ok(Self { socket, sequence: 0 })
     }
 
     fn exchange<M>(

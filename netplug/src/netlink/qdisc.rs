@@ -38,10 +38,7 @@ impl Shaper {
     pub(crate) fn of(rate: BitRate) -> Self {
         let rate = rate.bytes_per_second();
         let limit = burst(rate) + (rate / 20).max(BURST_MIN);
-        Self {
-            rate,
-            limit: u32::try_from(limit).unwrap_or(u32::MAX),
-        }
+        Self { rate, limit: u32::try_from(limit).unwrap_or(u32::MAX) }
     }
 }
 
@@ -65,10 +62,7 @@ fn options(shaper: Shaper) -> Vec<TcOption> {
     ];
     // The 32-bit field holds up to 4 GiB/s; above that, and only then, this counts.
     if shaper.rate > u64::from(u32::MAX) {
-        options.push(DefaultNla::new(
-            TCA_TBF_RATE64,
-            shaper.rate.to_ne_bytes().to_vec(),
-        ));
+        options.push(DefaultNla::new(TCA_TBF_RATE64, shaper.rate.to_ne_bytes().to_vec()));
     }
     options.into_iter().map(TcOption::Other).collect()
 }
@@ -87,19 +81,13 @@ fn shaper_of(options: &[TcOption]) -> Option<Shaper> {
             TCA_TBF_PARMS => {
                 let rate = u32::from_ne_bytes(value.get(8..12)?.try_into().ok()?);
                 let limit = u32::from_ne_bytes(value.get(24..28)?.try_into().ok()?);
-                shaper = Some(Shaper {
-                    rate: rate.into(),
-                    limit,
-                });
+                shaper = Some(Shaper { rate: rate.into(), limit });
             }
             TCA_TBF_RATE64 => rate64 = Some(u64::from_ne_bytes(value.try_into().ok()?)),
             _ => {}
         }
     }
-    shaper.map(|shaper| Shaper {
-        rate: rate64.unwrap_or(shaper.rate),
-        ..shaper
-    })
+    shaper.map(|shaper| Shaper { rate: rate64.unwrap_or(shaper.rate), ..shaper })
 }
 
 /// The root queueing discipline of a link.
@@ -119,10 +107,7 @@ impl RouteSocket {
         let message = RouteNetlinkMessage::GetQueueDiscipline(message);
         let operation = format!("look up the limit of link {index}");
         // Without NLM_F_ECHO the answer goes to those who watch and not to us.
-        match self
-            .channel
-            .exchange(operation, message, NLM_F_ACK | NLM_F_ECHO)
-        {
+        match self.channel.exchange(operation, message, NLM_F_ACK | NLM_F_ECHO) {
             Ok(found) => Ok(found.into_iter().find_map(root_of).map(|(_, root)| root)),
             // The plain one is never shown: the kernel has nothing to send.
             Err(error) if matches!(error.errno(), Some(Errno::EINVAL | Errno::ENOENT)) => Ok(None),
@@ -141,10 +126,8 @@ impl RouteSocket {
     pub(crate) fn set_shaper(&mut self, index: u32, shaper: Shaper) -> Result<(), NetlinkError> {
         let mut message = message(index);
         message.header.parent = TcHandle::ROOT;
-        message.attributes = vec![
-            TcAttribute::Kind(KIND.to_owned()),
-            TcAttribute::Options(options(shaper)),
-        ];
+        message.attributes =
+            vec![TcAttribute::Kind(KIND.to_owned()), TcAttribute::Options(options(shaper))];
         let operation = format!("limit link {index} to {} bytes a second", shaper.rate);
         let message = RouteNetlinkMessage::NewQueueDiscipline(message);
         self.change(operation, message, NLM_F_CREATE | NLM_F_REPLACE)
@@ -168,13 +151,8 @@ fn root_of(message: RouteNetlinkMessage) -> Option<(u32, Root)> {
     if found.header.parent != TcHandle::ROOT {
         return None;
     }
-    let ours = found
-        .attributes
-        .contains(&TcAttribute::Kind(KIND.to_owned()));
-    let mut root = Root {
-        shaper: None,
-        drops: 0,
-    };
+    let ours = found.attributes.contains(&TcAttribute::Kind(KIND.to_owned()));
+    let mut root = Root { shaper: None, drops: 0 };
     for attribute in &found.attributes {
         match attribute {
             TcAttribute::Options(options) if ours => root.shaper = shaper_of(options),

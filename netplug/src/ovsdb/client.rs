@@ -36,12 +36,7 @@ struct Connection {
 
 impl Client {
     pub(crate) fn new(path: &Path) -> Self {
-        Self {
-            path: path.to_owned(),
-            connection: None,
-            next_id: 0,
-            updates: VecDeque::new(),
-        }
+        Self { path: path.to_owned(), connection: None, next_id: 0, updates: VecDeque::new() }
     }
 
     /// Runs one transaction; the results of its operations in their order.
@@ -61,10 +56,7 @@ impl Client {
         // more than operations tells that the commit failed.
         for result in &results {
             if let Some(error) = result.get("error").and_then(Value::as_str) {
-                let details = result
-                    .get("details")
-                    .and_then(Value::as_str)
-                    .unwrap_or_default();
+                let details = result.get("details").and_then(Value::as_str).unwrap_or_default();
                 return Err(OvsdbError::Refused {
                     operation: operation.to_owned(),
                     error: error.to_owned(),
@@ -96,8 +88,7 @@ impl Client {
             let tables = update.get(1).unwrap_or(&Value::Null);
             seen = of_ours && new_values(tables, table, column).any(&mut done);
         }
-        self.call(operation, "monitor_cancel", json!([monitor]), deadline)
-            .map(drop)
+        self.call(operation, "monitor_cancel", json!([monitor]), deadline).map(drop)
     }
 
     fn call(
@@ -125,11 +116,7 @@ impl Client {
         self.connect(deadline)?;
         self.next_id += 1;
         let id = json!(self.next_id);
-        self.send(
-            operation,
-            &json!({ "method": method, "params": params, "id": id }),
-            deadline,
-        )?;
+        self.send(operation, &json!({ "method": method, "params": params, "id": id }), deadline)?;
         loop {
             let message = self.receive(operation, deadline)?;
             if message.get("method").is_some() {
@@ -181,26 +168,16 @@ impl Client {
     }
 
     fn connect(&mut self, deadline: Deadline) -> Result<(), OvsdbError> {
-        if self
-            .connection
-            .as_mut()
-            .is_some_and(|connection| connection.is_dead())
-        {
+        if self.connection.as_mut().is_some_and(|connection| connection.is_dead()) {
             self.connection = None;
         }
         if self.connection.is_none() {
-            let failed = |source| OvsdbError::Connect {
-                path: self.path.clone(),
-                source,
-            };
+            let failed = |source| OvsdbError::Connect { path: self.path.clone(), source };
             if deadline.remaining().is_none() {
                 return Err(failed(io::ErrorKind::TimedOut.into()));
             }
             let stream = UnixStream::connect(&self.path).map_err(failed)?;
-            self.connection = Some(Connection {
-                stream,
-                unread: Vec::new(),
-            });
+            self.connection = Some(Connection { stream, unread: Vec::new() });
         }
         Ok(())
     }
@@ -213,9 +190,7 @@ impl Client {
     ) -> Result<(), OvsdbError> {
         let connection = self.open(operation)?;
         let bytes = message.to_string();
-        let left = deadline
-            .remaining()
-            .ok_or_else(|| late(operation, deadline))?;
+        let left = deadline.remaining().ok_or_else(|| late(operation, deadline))?;
         connection
             .stream
             .set_write_timeout(Some(left))
@@ -226,21 +201,15 @@ impl Client {
     fn receive(&mut self, operation: &str, deadline: Deadline) -> Result<Value, OvsdbError> {
         let connection = self.open(operation)?;
         loop {
-            if let Some(value) = connection
-                .take_value()
-                .map_err(|error| protocol(operation, error))?
+            if let Some(value) =
+                connection.take_value().map_err(|error| protocol(operation, error))?
             {
                 return Ok(value);
             }
             if connection.unread.len() > MESSAGE_MAX {
-                return Err(protocol(
-                    operation,
-                    format!("more than {MESSAGE_MAX} bytes"),
-                ));
+                return Err(protocol(operation, format!("more than {MESSAGE_MAX} bytes")));
             }
-            let left = deadline
-                .remaining()
-                .ok_or_else(|| late(operation, deadline))?;
+            let left = deadline.remaining().ok_or_else(|| late(operation, deadline))?;
             let mut buffer = [0; 64 << 10];
             let read = connection
                 .stream
@@ -249,10 +218,7 @@ impl Client {
             match read {
                 Ok(0) => {
                     let source = io::ErrorKind::UnexpectedEof.into();
-                    return Err(OvsdbError::Broken {
-                        operation: operation.to_owned(),
-                        source,
-                    });
+                    return Err(OvsdbError::Broken { operation: operation.to_owned(), source });
                 }
                 Ok(length) => connection.unread.extend_from_slice(&buffer[..length]),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -325,26 +291,17 @@ fn answer(operation: &str, mut message: Value) -> Result<Value, OvsdbError> {
 }
 
 fn protocol(operation: &str, what: impl ToString) -> OvsdbError {
-    OvsdbError::Protocol {
-        operation: operation.to_owned(),
-        what: what.to_string(),
-    }
+    OvsdbError::Protocol { operation: operation.to_owned(), what: what.to_string() }
 }
 
 fn late(operation: &str, deadline: Deadline) -> OvsdbError {
-    OvsdbError::Late {
-        operation: operation.to_owned(),
-        allowed: deadline.allowed(),
-    }
+    OvsdbError::Late { operation: operation.to_owned(), allowed: deadline.allowed() }
 }
 
 fn broken_or_late(operation: &str, deadline: Deadline, source: io::Error) -> OvsdbError {
     match source.kind() {
         io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => late(operation, deadline),
-        _ => OvsdbError::Broken {
-            operation: operation.to_owned(),
-            source,
-        },
+        _ => OvsdbError::Broken { operation: operation.to_owned(), source },
     }
 }
 

@@ -67,10 +67,8 @@ pub(crate) struct SwitchState {
 }
 
 pub(super) fn trunks(port: &Value) -> Vec<u16> {
-    let mut vlans: Vec<_> = row::integers(port, "trunks")
-        .into_iter()
-        .filter_map(|id| u16::try_from(id).ok())
-        .collect();
+    let mut vlans: Vec<_> =
+        row::integers(port, "trunks").into_iter().filter_map(|id| u16::try_from(id).ok()).collect();
     vlans.sort_unstable();
     vlans
 }
@@ -94,9 +92,7 @@ pub(super) fn bridge_by_port(bridges: &[Value]) -> BTreeMap<String, String> {
             }
             one => std::slice::from_ref(one),
         };
-        members
-            .iter()
-            .filter_map(move |port| Some((port[1].as_str()?.to_owned(), name.clone())))
+        members.iter().filter_map(move |port| Some((port[1].as_str()?.to_owned(), name.clone())))
     });
     ports.collect()
 }
@@ -116,14 +112,10 @@ pub(super) fn port_row(
     let ofport = interface.and_then(|row| row::optional(row, "ofport")?.as_i64());
     Some(PortRow {
         bridge: at.get(&uuid).cloned().unwrap_or_default(),
-        access: vlan
-            .filter(|_| only_access)
-            .and_then(|vlan| u16::try_from(vlan).ok()),
+        access: vlan.filter(|_| only_access).and_then(|vlan| u16::try_from(vlan).ok()),
         tag: Tag::from_parts(tag(HOST), tag(OWNER), tag(LEASE)),
         attached: ofport.is_some_and(|number| number > 0),
-        error: interface
-            .map(|row| row::text(row, "error"))
-            .filter(|error| !error.is_empty()),
+        error: interface.map(|row| row::text(row, "error")).filter(|error| !error.is_empty()),
         uuid,
         name,
     })

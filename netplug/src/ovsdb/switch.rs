@@ -57,17 +57,11 @@ fn bump() -> [Value; 2] {
 
 fn port_tags(tag: &Tag) -> Value {
     let lease = tag.lease();
-    row::map([
-        (HOST, tag.host.as_str()),
-        (OWNER, tag.owner.as_str()),
-        (LEASE, &lease),
-    ])
+    row::map([(HOST, tag.host.as_str()), (OWNER, tag.owner.as_str()), (LEASE, &lease)])
 }
 
 fn rows(result: Option<&Value>) -> &[Value] {
-    result
-        .and_then(|result| result["rows"].as_array())
-        .map_or(&[], Vec::as_slice)
+    result.and_then(|result| result["rows"].as_array()).map_or(&[], Vec::as_slice)
 }
 
 impl Switch<'_> {
@@ -83,22 +77,11 @@ impl Switch<'_> {
             None => row::map([(HOST, self.host.as_str())]),
         };
         let ours = json!([["external_ids", "includes", tags]]);
-        let port_columns = [
-            "_uuid",
-            "name",
-            "tag",
-            "vlan_mode",
-            "trunks",
-            "external_ids",
-        ];
+        let port_columns = ["_uuid", "name", "tag", "vlan_mode", "trunks", "external_ids"];
         let interface_columns = ["name", "error", "ofport"];
         let mut operations = vec![
             select("Open_vSwitch", json!([]), &["next_cfg", "cur_cfg"]),
-            select(
-                "Bridge",
-                json!([]),
-                &["name", "external_ids", "datapath_type", "ports"],
-            ),
+            select("Bridge", json!([]), &["name", "external_ids", "datapath_type", "ports"]),
             select("Port", ours.clone(), &port_columns),
             select("Interface", ours, &interface_columns),
         ];
@@ -107,9 +90,7 @@ impl Switch<'_> {
             operations.push(select("Port", named.clone(), &port_columns));
             operations.push(select("Interface", named, &interface_columns));
         }
-        let results = self
-            .client
-            .transact("read the ports", operations, self.deadline)?;
+        let results = self.client.transact("read the ports", operations, self.deadline)?;
         let config = rows(results.first()).first().cloned().unwrap_or_default();
         let bridges = rows(results.get(1));
         let at = bridge_by_port(bridges);
@@ -127,10 +108,7 @@ impl Switch<'_> {
             .map(|port| (port.uuid.clone(), port))
             .collect();
         Ok(SwitchState {
-            bridge: bridges
-                .iter()
-                .find(|row| row["name"] == bridge)
-                .map(bridge_row),
+            bridge: bridges.iter().find(|row| row["name"] == bridge).map(bridge_row),
             ports: ports.into_values().collect(),
             behind: config["cur_cfg"].as_i64() < config["next_cfg"].as_i64(),
         })
@@ -144,16 +122,10 @@ impl Switch<'_> {
     ) -> Result<(Option<BridgeRow>, Option<UplinkRow>), OvsdbError> {
         let named = json!([["name", "==", uplink.unwrap_or_default()]]);
         let operations = vec![
-            select(
-                "Bridge",
-                json!([]),
-                &["name", "external_ids", "datapath_type", "ports"],
-            ),
+            select("Bridge", json!([]), &["name", "external_ids", "datapath_type", "ports"]),
             select("Port", named, &["_uuid", "trunks", "external_ids"]),
         ];
-        let results = self
-            .client
-            .transact("read the bridge", operations, self.deadline)?;
+        let results = self.client.transact("read the bridge", operations, self.deadline)?;
         let bridges = rows(results.first());
         let at = bridge_by_port(bridges);
         let uplink = rows(results.get(1)).first().and_then(|port| {
@@ -161,20 +133,12 @@ impl Switch<'_> {
             let tags = row::strings(port, "external_ids");
             Some(UplinkRow {
                 bridge: at.get(&uuid).cloned().unwrap_or_default(),
-                ours: tags
-                    .get(HOST)
-                    .is_some_and(|host| host == self.host.as_str()),
+                ours: tags.get(HOST).is_some_and(|host| host == self.host.as_str()),
                 trunks: trunks(port),
                 uuid,
             })
         });
-        Ok((
-            bridges
-                .iter()
-                .find(|row| row["name"] == bridge)
-                .map(bridge_row),
-            uplink,
-        ))
+        Ok((bridges.iter().find(|row| row["name"] == bridge).map(bridge_row), uplink))
     }
 
     /// Creates a bridge with its local port, tagged as ours. `standalone`: it forwards
@@ -255,10 +219,7 @@ impl Switch<'_> {
             json!({ "op": "update", "table": "Port", "where": [["name", "==", port]],
                     "row": change }),
         ];
-        self.commit(
-            &format!("set the VLAN of port {port} to {vlan}"),
-            operations,
-        )
+        self.commit(&format!("set the VLAN of port {port} to {vlan}"), operations)
     }
 
     /// Changes what an uplink of ours carries.
@@ -286,15 +247,10 @@ impl Switch<'_> {
     pub(crate) fn facts(&mut self) -> Result<Facts, OvsdbError> {
         let columns = ["ovs_version", "cur_cfg"];
         let operations = vec![select("Open_vSwitch", json!([]), &columns)];
-        let results = self
-            .client
-            .transact("read the switch", operations, self.deadline)?;
+        let results = self.client.transact("read the switch", operations, self.deadline)?;
         let row = rows(results.first()).first().cloned().unwrap_or_default();
         let version = row::text(&row, "ovs_version");
-        Ok(Facts {
-            version,
-            applied: row["cur_cfg"].as_i64().unwrap_or(0),
-        })
+        Ok(Facts { version, applied: row["cur_cfg"].as_i64().unwrap_or(0) })
     }
 
     /// Asks ovs-vswitchd to look again; the number that tells that it has.
@@ -310,15 +266,11 @@ impl Switch<'_> {
             applied >= wanted
         };
         let column = ("Open_vSwitch", "cur_cfg");
-        let result = self
-            .client
-            .watch("wait for ovs-vswitchd", column, self.deadline, done);
+        let result = self.client.watch("wait for ovs-vswitchd", column, self.deadline, done);
         match result {
-            Err(OvsdbError::Late { allowed, .. }) => Err(OvsdbError::NotApplied {
-                wanted,
-                applied,
-                allowed,
-            }),
+            Err(OvsdbError::Late { allowed, .. }) => {
+                Err(OvsdbError::NotApplied { wanted, applied, allowed })
+            }
             other => other,
         }
     }
@@ -326,13 +278,12 @@ impl Switch<'_> {
     fn commit(&mut self, operation: &str, mut operations: Vec<Value>) -> Result<i64, OvsdbError> {
         operations.extend(bump());
         let results = self.client.transact(operation, operations, self.deadline)?;
-        rows(results.last())
-            .first()
-            .and_then(|row| row["next_cfg"].as_i64())
-            .ok_or_else(|| OvsdbError::Protocol {
+        rows(results.last()).first().and_then(|row| row["next_cfg"].as_i64()).ok_or_else(|| {
+            OvsdbError::Protocol {
                 operation: operation.to_owned(),
                 what: "the configuration's number is missing".to_owned(),
-            })
+            }
+        })
     }
 }
 

@@ -36,26 +36,15 @@ impl<'a> Pair<'a> {
             steps.push(Step::SetMtu { end: outer(), mtu });
         }
         if self.inner.mtu != u32::from(mtu) {
-            steps.push(Step::SetMtu {
-                end: End::Inner,
-                mtu,
-            });
+            steps.push(Step::SetMtu { end: End::Inner, mtu });
         }
         if self.inner.mac != Some(mac) {
             steps.push(Step::SetMac { mac });
         }
         // Each end limits what it sends: the outer one what comes in.
         let rates = desired.rates;
-        steps.extend(rate(
-            outer(),
-            rates.inbound.map(Shaper::of),
-            self.outer.shaper,
-        ));
-        steps.extend(rate(
-            End::Inner,
-            rates.outbound.map(Shaper::of),
-            self.inner.shaper,
-        ));
+        steps.extend(rate(outer(), rates.inbound.map(Shaper::of), self.outer.shaper));
+        steps.extend(rate(End::Inner, rates.outbound.map(Shaper::of), self.inner.shaper));
         steps
     }
 }
@@ -88,14 +77,9 @@ impl Builder<'_> {
         steps.extend(self.limits());
         steps.extend(self.address(moved));
         if !self.desired.lease.confirmed {
-            steps.push(Step::Confirm {
-                lease: self.desired.lease.clone(),
-            });
+            steps.push(Step::Confirm { lease: self.desired.lease.clone() });
         }
-        Plan {
-            steps,
-            blocked: Vec::new(),
-        }
+        Plan { steps, blocked: Vec::new() }
     }
 
     fn good_port(&self) -> Option<&PortRow> {
@@ -112,11 +96,7 @@ impl Builder<'_> {
 
     fn remove(&self) -> Vec<Step> {
         let good_port = self.good_port();
-        let ports = self
-            .switch
-            .ports
-            .iter()
-            .filter(|port| Some(*port) != good_port);
+        let ports = self.switch.ports.iter().filter(|port| Some(*port) != good_port);
         let mut steps: Vec<_> = ports.filter_map(remove_port).collect();
         let good_link = self.pair.map(|pair| pair.outer);
         let links = self.links.iter().filter(|link| Some(*link) != good_link);
@@ -128,18 +108,9 @@ impl Builder<'_> {
     }
 
     fn link(&self) -> Vec<Step> {
-        let Desired {
-            lease,
-            link,
-            mtu,
-            tag,
-            ..
-        } = self.desired;
+        let Desired { lease, link, mtu, tag, .. } = self.desired;
         let outer = End::Outer(link.clone());
-        let up = |end| Step::SetUp {
-            end,
-            address: lease.address,
-        };
+        let up = |end| Step::SetUp { end, address: lease.address };
         let mut steps = Vec::new();
         if self.namespace.is_none() {
             steps.push(Step::PinNamespace { from: None });
@@ -147,18 +118,9 @@ impl Builder<'_> {
         if self.pair.is_none() {
             let (outer, tag) = (link.clone(), tag.clone());
             let mac = MacAddress::of(lease.address);
-            steps.push(Step::CreateVeth {
-                outer,
-                mac,
-                mtu: *mtu,
-                tag,
-            });
+            steps.push(Step::CreateVeth { outer, mac, mtu: *mtu, tag });
         }
-        let userspace = self
-            .switch
-            .bridge
-            .as_ref()
-            .is_some_and(|bridge| bridge.userspace);
+        let userspace = self.switch.bridge.as_ref().is_some_and(|bridge| bridge.userspace);
         if userspace && self.pair.is_none_or(|pair| pair.inner.tx_offload) {
             steps.push(Step::CompleteChecksums);
         }
@@ -175,13 +137,7 @@ impl Builder<'_> {
     }
 
     fn port(&self) -> Vec<Step> {
-        let Desired {
-            bridge,
-            link,
-            vlan,
-            tag,
-            ..
-        } = self.desired;
+        let Desired { bridge, link, vlan, tag, .. } = self.desired;
         let change = match self.good_port() {
             None => Some(Step::AddPort {
                 bridge: bridge.clone(),
@@ -189,21 +145,16 @@ impl Builder<'_> {
                 vlan: *vlan,
                 tag: tag.clone(),
             }),
-            Some(port) if port.access != Some(vlan.get()) => Some(Step::SetVlan {
-                port: link.clone(),
-                vlan: *vlan,
-                tag: tag.clone(),
-            }),
+            Some(port) if port.access != Some(vlan.get()) => {
+                Some(Step::SetVlan { port: link.clone(), vlan: *vlan, tag: tag.clone() })
+            }
             Some(_) => None,
         };
         let attached = self.good_port().is_some_and(|port| port.attached);
         if change.is_none() && attached && !self.unconfirmed_and_behind() {
             return Vec::new();
         }
-        let wait = Step::AwaitPort {
-            name: link.clone(),
-            owner_tag: tag.clone(),
-        };
+        let wait = Step::AwaitPort { name: link.clone(), owner_tag: tag.clone() };
         change.into_iter().chain([wait]).collect()
     }
 
@@ -229,23 +180,13 @@ impl Builder<'_> {
     fn address(&self, moved: bool) -> Vec<Step> {
         let (address, prefix) = (self.desired.lease.address, self.desired.prefix);
         let inner = self.pair.map(|pair| pair.inner);
-        let (addresses, gateways) = inner.map_or((&[][..], &[][..]), |inner| {
-            (&inner.addresses, &inner.gateways)
-        });
+        let (addresses, gateways) =
+            inner.map_or((&[][..], &[][..]), |inner| (&inner.addresses, &inner.gateways));
         let mut steps = Vec::new();
-        for (other, prefix) in addresses
-            .iter()
-            .filter(|found| **found != (address, prefix))
-        {
-            steps.push(Step::RemoveAddress {
-                address: *other,
-                prefix: *prefix,
-            });
+        for (other, prefix) in addresses.iter().filter(|found| **found != (address, prefix)) {
+            steps.push(Step::RemoveAddress { address: *other, prefix: *prefix });
         }
-        for gateway in gateways
-            .iter()
-            .filter(|found| Some(**found) != self.desired.gateway)
-        {
+        for gateway in gateways.iter().filter(|found| Some(**found) != self.desired.gateway) {
             steps.push(Step::RemoveGateway { gateway: *gateway });
         }
         let missing = !addresses.contains(&(address, prefix));
@@ -255,10 +196,7 @@ impl Builder<'_> {
             steps.push(Step::AddAddress { address, prefix });
         }
         // Removing an address takes the routes by it along.
-        let gateway = self
-            .desired
-            .gateway
-            .filter(|gateway| missing || !gateways.contains(gateway));
+        let gateway = self.desired.gateway.filter(|gateway| missing || !gateways.contains(gateway));
         steps.extend(gateway.map(|gateway| Step::AddGateway { gateway }));
         if missing || moved {
             steps.push(Step::Announce { address });

@@ -52,10 +52,7 @@ pub(crate) struct Plan {
 
 impl Plan {
     fn blocked(reasons: Vec<String>) -> Self {
-        Self {
-            steps: Vec::new(),
-            blocked: reasons,
-        }
+        Self { steps: Vec::new(), blocked: reasons }
     }
 }
 
@@ -79,46 +76,32 @@ pub(crate) fn detach(observed: &OwnerState) -> Plan {
     if !unknown.is_empty() {
         return Plan::blocked(unknown);
     }
-    let ports = observed
-        .switch
-        .present()
-        .map_or(&[][..], |switch| &switch.ports);
+    let ports = observed.switch.present().map_or(&[][..], |switch| &switch.ports);
     let links = observed.links.present().map_or(&[][..], Vec::as_slice);
     let mut steps: Vec<_> = ports.iter().filter_map(remove_port).collect();
     steps.extend(links.iter().filter_map(remove_link));
     if observed.pin_file || observed.namespace.present().is_some() {
         steps.push(Step::RemoveNamespace);
     }
-    Plan {
-        steps,
-        blocked: Vec::new(),
-    }
+    Plan { steps, blocked: Vec::new() }
 }
 
 fn remove_port(port: &PortRow) -> Option<Step> {
     let tag = port.tag.clone()?;
-    Some(Step::RemovePort {
-        port: port.clone(),
-        tag,
-    })
+    Some(Step::RemovePort { port: port.clone(), tag })
 }
 
 fn remove_link(link: &OuterLink) -> Option<Step> {
-    Some(Step::RemoveLink {
-        name: link.name.clone(),
-        tag: link.tag.clone()?,
-    })
+    Some(Step::RemoveLink { name: link.name.clone(), tag: link.tag.clone()? })
 }
 
 /// How to give the owner what it should have.
 pub(crate) fn attach(desired: &Desired, host: &HostName, observed: &OwnerState) -> Plan {
-    let unknown: Vec<_> = [
-        unknown("the links", &observed.links),
-        unknown("the namespace", &observed.namespace),
-    ]
-    .into_iter()
-    .flatten()
-    .collect();
+    let unknown: Vec<_> =
+        [unknown("the links", &observed.links), unknown("the namespace", &observed.namespace)]
+            .into_iter()
+            .flatten()
+            .collect();
     if !unknown.is_empty() {
         return Plan::blocked(unknown);
     }
@@ -141,19 +124,9 @@ pub(crate) fn attach(desired: &Desired, host: &HostName, observed: &OwnerState) 
     // What a running container's namespace holds is seen once it is pinned.
     if observed.namespace == Observed::Absent && desired.live_namespace.is_some() {
         let from = desired.live_namespace.clone();
-        return Plan {
-            steps: vec![Step::PinNamespace { from }],
-            blocked: Vec::new(),
-        };
+        return Plan { steps: vec![Step::PinNamespace { from }], blocked: Vec::new() };
     }
-    Builder {
-        desired,
-        switch,
-        links,
-        namespace: observed.namespace.present(),
-        pair,
-    }
-    .build()
+    Builder { desired, switch, links, namespace: observed.namespace.present(), pair }.build()
 }
 
 fn unknown_switch(switch: &Observed<SwitchState>) -> String {
@@ -170,9 +143,7 @@ fn foreign(
     let mut reasons = Vec::new();
     match &switch.bridge {
         None => reasons.push(format!("bridge {} is not there", desired.bridge)),
-        Some(BridgeRow {
-            host: Some(owner), ..
-        }) if owner == host.as_str() => {}
+        Some(BridgeRow { host: Some(owner), .. }) if owner == host.as_str() => {}
         Some(BridgeRow { .. }) => reasons.push(format!("bridge {} is not ours", desired.bridge)),
     }
     let ports = switch.ports.iter().filter(|port| port.tag.is_none());

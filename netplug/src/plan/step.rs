@@ -23,84 +23,29 @@ pub(crate) enum End {
 /// One idempotent act.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Step {
-    RemovePort {
-        port: PortRow,
-        tag: Tag,
-    },
-    RemoveLink {
-        name: String,
-        tag: Tag,
-    },
+    RemovePort { port: PortRow, tag: Tag },
+    RemoveLink { name: String, tag: Tag },
     RemoveInner,
     RemoveNamespace,
-    PinNamespace {
-        from: Option<PathBuf>,
-    },
-    CreateVeth {
-        outer: String,
-        mac: MacAddress,
-        mtu: u16,
-        tag: Tag,
-    },
-    SetMtu {
-        end: End,
-        mtu: u16,
-    },
-    SetMac {
-        mac: MacAddress,
-    },
+    PinNamespace { from: Option<PathBuf> },
+    CreateVeth { outer: String, mac: MacAddress, mtu: u16, tag: Tag },
+    SetMtu { end: End, mtu: u16 },
+    SetMac { mac: MacAddress },
     CompleteChecksums,
-    SetUp {
-        end: End,
-        address: IpAddr,
-    },
+    SetUp { end: End, address: IpAddr },
     LoopbackUp,
-    AddPort {
-        bridge: String,
-        name: String,
-        vlan: VlanId,
-        tag: Tag,
-    },
-    SetVlan {
-        port: String,
-        vlan: VlanId,
-        tag: Tag,
-    },
-    AwaitPort {
-        name: String,
-        owner_tag: Tag,
-    },
-    SetRate {
-        end: End,
-        shaper: Shaper,
-    },
-    ClearRate {
-        end: End,
-    },
-    RemoveAddress {
-        address: IpAddr,
-        prefix: u8,
-    },
-    RemoveGateway {
-        gateway: IpAddr,
-    },
-    Probe {
-        address: IpAddr,
-        from: MacAddress,
-    },
-    AddAddress {
-        address: IpAddr,
-        prefix: u8,
-    },
-    AddGateway {
-        gateway: IpAddr,
-    },
-    Announce {
-        address: IpAddr,
-    },
-    Confirm {
-        lease: Lease,
-    },
+    AddPort { bridge: String, name: String, vlan: VlanId, tag: Tag },
+    SetVlan { port: String, vlan: VlanId, tag: Tag },
+    AwaitPort { name: String, owner_tag: Tag },
+    SetRate { end: End, shaper: Shaper },
+    ClearRate { end: End },
+    RemoveAddress { address: IpAddr, prefix: u8 },
+    RemoveGateway { gateway: IpAddr },
+    Probe { address: IpAddr, from: MacAddress },
+    AddAddress { address: IpAddr, prefix: u8 },
+    AddGateway { gateway: IpAddr },
+    Announce { address: IpAddr },
+    Confirm { lease: Lease },
 }
 
 impl fmt::Display for Step {

@@ -108,9 +108,7 @@ proptest! {
 fn the_address_is_tried_after_the_port_and_before_it_is_set() {
     let steps = attach(&desired(false, Some(8_000_000), None), &host(), &empty()).steps;
     let at = |wanted: &str| {
-        let found = steps
-            .iter()
-            .position(|step| step.to_string().starts_with(wanted));
+        let found = steps.iter().position(|step| step.to_string().starts_with(wanted));
         found.unwrap_or_else(|| panic!("no step {wanted:?} in {steps:?}"))
     };
     let order = [
@@ -144,11 +142,7 @@ fn a_foreign_bridge_or_name_blocks() {
         shaper: None,
     }]);
     for bridge in [None, Some(bridge(None)), Some(bridge(Some("h2")))] {
-        now.switch = Observed::Present(SwitchState {
-            bridge,
-            ports: Vec::new(),
-            behind: false,
-        });
+        now.switch = Observed::Present(SwitchState { bridge, ports: Vec::new(), behind: false });
         let plan = attach(&goal, &host(), &now);
         assert_eq!(plan.steps, []);
         assert_eq!(plan.blocked.len(), 2, "{:?}", plan.blocked);
@@ -158,10 +152,7 @@ fn a_foreign_bridge_or_name_blocks() {
 #[test]
 fn a_running_container_s_namespace_is_pinned_before_anything_else() {
     let live = PathBuf::from("/proc/77/ns/net");
-    let goal = Desired {
-        live_namespace: Some(live.clone()),
-        ..desired(true, None, None)
-    };
+    let goal = Desired { live_namespace: Some(live.clone()), ..desired(true, None, None) };
     let plan = attach(&goal, &host(), &empty());
     assert_eq!(plan.steps, [Step::PinNamespace { from: Some(live) }]);
 }
@@ -178,14 +169,6 @@ fn limits_are_held_while_the_switch_is_unknown() {
     assert_eq!(attach(&goal, &host(), &now).steps, []);
     let faster = desired(true, Some(9_000_000), None);
     let plan = attach(&faster, &host(), &now);
-    assert!(
-        matches!(plan.steps[..], [Step::SetRate { .. }]),
-        "{:?}",
-        plan.steps
-    );
-    assert!(
-        plan.blocked[0].contains("ovsdb-server is down"),
-        "{:?}",
-        plan.blocked
-    );
+    assert!(matches!(plan.steps[..], [Step::SetRate { .. }]), "{:?}", plan.steps);
+    assert!(plan.blocked[0].contains("ovsdb-server is down"), "{:?}", plan.blocked);
 }

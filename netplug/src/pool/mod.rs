@@ -131,10 +131,7 @@ impl PoolSet {
         let mut paths = Vec::new();
         for entry in entries {
             let path = entry.map_err(failed(dir))?.path();
-            if path
-                .extension()
-                .is_some_and(|extension| extension == "json")
-            {
+            if path.extension().is_some_and(|extension| extension == "json") {
                 paths.push(path);
             }
         }

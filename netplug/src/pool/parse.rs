@@ -73,35 +73,19 @@ pub(super) fn file(path: &Path, bytes: &[u8]) -> (Vec<Found>, Vec<Refusal>) {
     let text = match std::str::from_utf8(bytes) {
         Ok(text) => text,
         Err(error) => {
-            let source = Source {
-                path,
-                text: "",
-                pool: None,
-            };
+            let source = Source { path, text: "", pool: None };
             let found = format!("a byte that is not UTF-8 at offset {}", error.valid_up_to());
-            return (
-                Vec::new(),
-                vec![*source.refusal(0, None, found, "UTF-8 text")],
-            );
+            return (Vec::new(), vec![*source.refusal(0, None, found, "UTF-8 text")]);
         }
     };
-    let source = Source {
-        path,
-        text,
-        pool: None,
-    };
+    let source = Source { path, text, pool: None };
     let entries: Entries<'_> = match source.parse(text, None) {
         Ok(entries) => entries,
         Err(refusal) => return (Vec::new(), vec![*refusal]),
     };
     let (mut pools, mut refused) = (Vec::new(), Vec::new());
     for (name, raw) in entries.0 {
-        match (Source {
-            pool: Some(&name),
-            ..source
-        })
-        .pool(raw)
-        {
+        match (Source { pool: Some(&name), ..source }).pool(raw) {
             Ok(found) => pools.push(found),
             Err(refusal) => refused.push(*refusal),
         }
@@ -115,24 +99,13 @@ pub(super) fn clash(
     taken: &BTreeMap<PoolName, Pool>,
     places: &BTreeMap<PoolName, PathBuf>,
 ) -> Option<Refusal> {
-    let place = |name: &PoolName| {
-        places
-            .get(name)
-            .map_or_else(String::new, |p| p.display().to_string())
-    };
+    let place =
+        |name: &PoolName| places.get(name).map_or_else(String::new, |p| p.display().to_string());
     let refuse = |field, found: String, expected: String| {
-        Some(Refusal {
-            field,
-            found,
-            expected,
-            ..new.refusal_at.clone()
-        })
+        Some(Refusal { field, found, expected, ..new.refusal_at.clone() })
     };
     if taken.contains_key(&new.pool.name) {
-        let found = format!(
-            "the name a second time (first in {})",
-            place(&new.pool.name)
-        );
+        let found = format!("the name a second time (first in {})", place(&new.pool.name));
         return refuse(None, found, "each pool once".to_owned());
     }
     for other in taken.values() {
@@ -173,17 +146,9 @@ impl<'a> Source<'a> {
         let subnet: Subnet = self.text_field("subnet", fields.subnet)?;
         let vlan: u64 = self.parse(fields.vlan.get(), Some("vlan"))?;
         let vlan = VlanId::new(vlan).map_err(|error| {
-            self.refusal(
-                self.offset(fields.vlan.get()),
-                Some("vlan"),
-                error.found,
-                error.expected,
-            )
+            self.refusal(self.offset(fields.vlan.get()), Some("vlan"), error.found, error.expected)
         })?;
-        let gateway = fields
-            .gateway
-            .map(|raw| self.gateway(raw, subnet))
-            .transpose()?;
+        let gateway = fields.gateway.map(|raw| self.gateway(raw, subnet)).transpose()?;
         let mut ranges = match fields.ranges {
             Some(raw) => self.ranges("ranges", raw, subnet)?,
             None => vec![subnet.hosts()],
@@ -197,14 +162,9 @@ impl<'a> Source<'a> {
             let found = format!("{one} and {two}");
             return Err(self.refusal(at, Some("ranges"), found, "ranges that don't overlap"));
         }
-        let reserved = fields
-            .reserved
-            .map(|raw| self.ranges("reserved", raw, subnet))
-            .transpose()?;
-        let rate = fields
-            .rate
-            .map(|raw| self.parse(raw.get(), Some("rate")))
-            .transpose()?;
+        let reserved =
+            fields.reserved.map(|raw| self.ranges("reserved", raw, subnet)).transpose()?;
+        let rate = fields.rate.map(|raw| self.parse(raw.get(), Some("rate"))).transpose()?;
         let mtu = fields.mtu.map(|raw| self.mtu(raw, subnet)).transpose()?;
         let pool = Pool {
             name,
@@ -216,10 +176,7 @@ impl<'a> Source<'a> {
             rate: rate.unwrap_or_else(Rates::default),
             mtu: mtu.unwrap_or(DEFAULT_MTU),
         };
-        Ok(Found {
-            pool,
-            refusal_at: *self.refusal(at, None, "", ""),
-        })
+        Ok(Found { pool, refusal_at: *self.refusal(at, None, "", "") })
     }
 
     fn gateway(self, raw: &'a RawValue, subnet: Subnet) -> Result<IpAddr, Box<Refusal>> {
@@ -253,19 +210,12 @@ impl<'a> Source<'a> {
 
     fn mtu(self, raw: &'a RawValue, subnet: Subnet) -> Result<u16, Box<Refusal>> {
         // RFC 791 and RFC 8200 set the least a link must carry.
-        let least = if subnet.network().is_ipv4() {
-            576
-        } else {
-            1280
-        };
+        let least = if subnet.network().is_ipv4() { 576 } else { 1280 };
         let mtu: u64 = self.parse(raw.get(), Some("mtu"))?;
-        u16::try_from(mtu)
-            .ok()
-            .filter(|mtu| (least..=9216).contains(mtu))
-            .ok_or_else(|| {
-                let expected = format!("bytes from {least} to 9216");
-                self.refusal(self.offset(raw.get()), Some("mtu"), mtu, expected)
-            })
+        u16::try_from(mtu).ok().filter(|mtu| (least..=9216).contains(mtu)).ok_or_else(|| {
+            let expected = format!("bytes from {least} to 9216");
+            self.refusal(self.offset(raw.get()), Some("mtu"), mtu, expected)
+        })
     }
 
     /// A JSON string that holds a `T`.
@@ -281,12 +231,7 @@ impl<'a> Source<'a> {
                 Some((_, expected)) => expected.to_owned(),
                 None => "an IP address".to_owned(),
             };
-            self.refusal(
-                self.offset(raw.get()),
-                Some(field),
-                format!("{text:?}"),
-                expected,
-            )
+            self.refusal(self.offset(raw.get()), Some(field), format!("{text:?}"), expected)
         })
     }
 
@@ -312,9 +257,7 @@ impl<'a> Source<'a> {
                 _ => self.offset(slice) + within.min(slice.len()),
             };
             let message = error.to_string();
-            let message = message
-                .rsplit_once(" at line ")
-                .map_or(&*message, |(text, _)| text);
+            let message = message.rsplit_once(" at line ").map_or(&*message, |(text, _)| text);
             let (found, expected) = split_message(message);
             self.refusal(at, field, found, expected)
         })
@@ -332,10 +275,7 @@ impl<'a> Source<'a> {
         expected: impl Into<String>,
     ) -> Box<Refusal> {
         let before = &self.text.as_bytes()[..offset.min(self.text.len())];
-        let line_start = before
-            .iter()
-            .rposition(|byte| *byte == b'\n')
-            .map_or(0, |at| at + 1);
+        let line_start = before.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
         Box::new(Refusal {
             file: self.path.to_owned(),
             line: before.iter().filter(|byte| **byte == b'\n').count() + 1,
@@ -354,10 +294,7 @@ struct ItemsOf<'a>(#[serde(borrow)] Vec<&'a RawValue>);
 
 /// The offset at which the line with this number (from 1) starts.
 fn line_start(text: &str, line: usize) -> usize {
-    text.split_inclusive('\n')
-        .take(line.saturating_sub(1))
-        .map(str::len)
-        .sum()
+    text.split_inclusive('\n').take(line.saturating_sub(1)).map(str::len).sum()
 }
 
 /// Splits what serde says into what was found and what was expected.
@@ -367,9 +304,6 @@ fn split_message(message: &str) -> (String, String) {
     }
     match message.split_once(", expected ") {
         Some((found, expected)) => (found.to_owned(), expected.to_owned()),
-        None => (
-            message.to_owned(),
-            "valid JSON of the documented form".to_owned(),
-        ),
+        None => (message.to_owned(), "valid JSON of the documented form".to_owned()),
     }
 }

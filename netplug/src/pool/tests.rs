@@ -1,19 +1,13 @@
 use super::*;
 
 fn load(files: &[(&str, &str)]) -> PoolSet {
-    let files: Vec<_> = files
-        .iter()
-        .map(|(name, text)| (PathBuf::from(name), text.as_bytes().to_vec()))
-        .collect();
+    let files: Vec<_> =
+        files.iter().map(|(name, text)| (PathBuf::from(name), text.as_bytes().to_vec())).collect();
     PoolSet::from_files(&files)
 }
 
 fn refusals(text: &str) -> Vec<String> {
-    load(&[("p.json", text)])
-        .refused()
-        .iter()
-        .map(ToString::to_string)
-        .collect()
+    load(&[("p.json", text)]).refused().iter().map(ToString::to_string).collect()
 }
 
 #[test]
@@ -29,10 +23,7 @@ fn a_full_pool_is_read() {
     let pool = set.iter().next().expect("the pool");
     assert_eq!(pool.vlan.get(), 120);
     assert_eq!(pool.ranges[0].to_string(), "10.20.0.16-10.20.1.250");
-    assert_eq!(
-        pool.rate.inbound.map(|r| r.bits_per_second()),
-        Some(1_000_000_000)
-    );
+    assert_eq!(pool.rate.inbound.map(|r| r.bits_per_second()), Some(1_000_000_000));
     assert_eq!(pool.mtu, 9000);
     let offers = |text: &str| pool.offers(text.parse().expect("an address"));
     assert!(offers("10.20.0.16") && offers("10.20.2.9"));
@@ -42,16 +33,10 @@ fn a_full_pool_is_read() {
 
 #[test]
 fn a_pool_without_ranges_offers_its_hosts() {
-    let set = load(&[(
-        "p.json",
-        r#"{"six": {"vlan": 1, "subnet": "fd00:20::/64"}}"#,
-    )]);
+    let set = load(&[("p.json", r#"{"six": {"vlan": 1, "subnet": "fd00:20::/64"}}"#)]);
     let pool = set.iter().next().expect("the pool");
     assert!(pool.offers("fd00:20::1".parse().expect("an address")));
-    assert!(
-        !pool.offers("fd00:20::".parse().expect("an address")),
-        "the routers' anycast address"
-    );
+    assert!(!pool.offers("fd00:20::".parse().expect("an address")), "the routers' anycast address");
     assert_eq!(pool.mtu, DEFAULT_MTU);
 }
 
@@ -102,10 +87,7 @@ fn refusals_tell_the_place_and_what_was_expected() {
             "{\"a\": {\"subnet\": \"10.0.0.0/24\"}}",
             "p.json:1:31: pool a: found no such field, expected the field `vlan`",
         ),
-        (
-            "[1]",
-            "p.json:1:1: found invalid type: sequence, expected an object of pools by name",
-        ),
+        ("[1]", "p.json:1:1: found invalid type: sequence, expected an object of pools by name"),
         (
             "{\"a b\": {\"vlan\": 5, \"subnet\": \"10.0.0.0/24\"}}",
             "p.json:1:9: pool a b: found \"a b\", expected letters, digits, dots, dashes or \
@@ -123,20 +105,14 @@ fn unknown_fields_and_bare_rates_are_refused() {
     let bare = refusals(
         "{\"a\": {\"vlan\": 5, \"subnet\": \"10.0.0.0/24\", \"rate\": {\"in\": \"1000\"}}}",
     );
-    assert!(
-        bare[0].contains("pool a: rate") && bare[0].contains("kbit, Mbit or Gbit"),
-        "{bare:?}"
-    );
+    assert!(bare[0].contains("pool a: rate") && bare[0].contains("kbit, Mbit or Gbit"), "{bare:?}");
 }
 
 #[test]
 fn a_file_that_is_not_json_is_refused_as_a_whole_and_others_go_on() {
     let set = load(&[
         ("1.json", "{\"a\": {\"vlan\": 5,\n oops"),
-        (
-            "2.json",
-            "{\"b\": {\"vlan\": 5, \"subnet\": \"10.0.0.0/24\"}}",
-        ),
+        ("2.json", "{\"b\": {\"vlan\": 5, \"subnet\": \"10.0.0.0/24\"}}"),
         ("3.json", "\u{0}"),
     ]);
     assert_eq!(set.refused().len(), 2, "{:?}", set.refused());
@@ -153,15 +129,9 @@ fn bytes_that_are_not_text_are_refused() {
 #[test]
 fn pools_never_share_an_address() {
     let pool = |name: &str, rest: &str| format!("{{\"{name}\": {{{rest}}}}}");
-    let base = pool(
-        "a",
-        r#""vlan": 5, "subnet": "10.0.0.0/24", "ranges": ["10.0.0.5-10.0.0.9"]"#,
-    );
+    let base = pool("a", r#""vlan": 5, "subnet": "10.0.0.0/24", "ranges": ["10.0.0.5-10.0.0.9"]"#);
     for (other, part) in [
-        (
-            r#""vlan": 5, "subnet": "10.0.0.0/23""#,
-            "a subnet apart from 10.0.0.0/24 of pool a in 1",
-        ),
+        (r#""vlan": 5, "subnet": "10.0.0.0/23""#, "a subnet apart from 10.0.0.0/24 of pool a in 1"),
         (
             r#""vlan": 6, "subnet": "10.0.0.0/24", "ranges": ["10.0.0.20"]"#,
             "the same one in VLAN 5",
@@ -177,16 +147,8 @@ fn pools_never_share_an_address() {
         assert!(refusal.starts_with("2.json:1:7: pool b: "), "{refusal}");
         assert!(refusal.contains(part), "{refusal}");
     }
-    let split = pool(
-        "b",
-        r#""vlan": 5, "subnet": "10.0.0.0/24", "ranges": ["10.0.0.10"]"#,
-    );
-    assert_eq!(
-        load(&[("1.json", &base), ("2.json", &split)])
-            .iter()
-            .count(),
-        2
-    );
+    let split = pool("b", r#""vlan": 5, "subnet": "10.0.0.0/24", "ranges": ["10.0.0.10"]"#);
+    assert_eq!(load(&[("1.json", &base), ("2.json", &split)]).iter().count(), 2);
 }
 
 #[test]
@@ -195,10 +157,7 @@ fn a_name_may_stand_once() {
     let again = r#"{"a": {"vlan": 6, "subnet": "10.0.9.0/24"}}"#;
     let set = load(&[("1.json", text), ("2.json", again)]);
     let refusal = set.refused()[0].to_string();
-    assert!(
-        refusal.contains("first in 1.json") && refusal.starts_with("2.json:"),
-        "{refusal}"
-    );
+    assert!(refusal.contains("first in 1.json") && refusal.starts_with("2.json:"), "{refusal}");
     assert_eq!(set.iter().next().map(|pool| pool.vlan.get()), Some(5));
     let twice =
         r#"{"a": {"vlan": 5, "subnet": "10.0.0.0/24"}, "a": {"vlan": 6, "subnet": "10.0.9.0/24"}}"#;

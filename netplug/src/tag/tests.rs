@@ -5,9 +5,7 @@ fn an_alias_is_read_as_it_is_written_and_fits() {
     let tag = Tag {
         host: HostName::new("h".repeat(64)).expect("a good name"),
         owner: Owner::new("o".repeat(120)).expect("a good name"),
-        address: "fd00:1111:2222:3333:4444:5555:6666:7777"
-            .parse()
-            .expect("an address"),
+        address: "fd00:1111:2222:3333:4444:5555:6666:7777".parse().expect("an address"),
         generation: Generation(u64::MAX),
     };
     assert!(tag.to_string().len() < 256, "IFALIASZ");

@@ -65,11 +65,7 @@ impl Host {
         let db = dir.path().join("conf.db");
         run("ovsdb-tool", &["create", text(&db), schema]);
         run("ip", &["link", "set", "lo", "up"]);
-        let mut host = Self {
-            dir,
-            database: None,
-            daemon: None,
-        };
+        let mut host = Self { dir, database: None, daemon: None };
         host.start_database();
         host.vsctl(&["--no-wait", "init"]);
         host.start_daemon();
@@ -104,9 +100,7 @@ impl Host {
             "--no-chdir".to_owned(),
         ];
         self.database = Some(self.spawn("ovsdb-server", &args));
-        wait("ovsdb-server to listen", || {
-            std::os::unix::net::UnixStream::connect(&socket).is_ok()
-        });
+        wait("ovsdb-server to listen", || std::os::unix::net::UnixStream::connect(&socket).is_ok());
     }
 
     pub(crate) fn start_daemon(&mut self) {
@@ -121,17 +115,9 @@ impl Host {
 
     fn spawn(&self, program: &str, args: &[String]) -> Child {
         let log = self.dir.path().join(format!("{program}.log"));
-        let log = File::options()
-            .create(true)
-            .append(true)
-            .open(log)
-            .expect("a log file");
+        let log = File::options().create(true).append(true).open(log).expect("a log file");
         let mut command = Command::new(program);
-        command
-            .args(args)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(log);
+        command.args(args).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
         for name in ["OVS_RUNDIR", "OVS_LOGDIR", "OVS_DBDIR", "OVS_SYSCONFDIR"] {
             command.env(name, self.dir.path());
         }
@@ -174,10 +160,7 @@ impl Host {
 
     /// The ports of the bridge.
     pub(crate) fn ports(&self) -> Vec<String> {
-        self.vsctl(&["list-ports", BRIDGE])
-            .split_whitespace()
-            .map(str::to_owned)
-            .collect()
+        self.vsctl(&["list-ports", BRIDGE]).split_whitespace().map(str::to_owned).collect()
     }
 
     /// Everything of ours that is there: links, ports, namespaces, mounts, leases.
@@ -185,13 +168,7 @@ impl Host {
         let listed = |dir: &str| -> Vec<String> {
             let entries = fs::read_dir(self.dir().join(dir)).into_iter().flatten();
             let mut names: Vec<_> = entries
-                .map(|entry| {
-                    entry
-                        .expect("an entry")
-                        .file_name()
-                        .to_string_lossy()
-                        .into_owned()
-                })
+                .map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned())
                 .collect();
             names.sort();
             names
@@ -203,11 +180,8 @@ impl Host {
             .filter(|name| name.starts_with("be"))
             .collect();
         links.sort();
-        let mut ports: Vec<_> = self
-            .ports()
-            .into_iter()
-            .filter(|name| name.starts_with("be"))
-            .collect();
+        let mut ports: Vec<_> =
+            self.ports().into_iter().filter(|name| name.starts_with("be")).collect();
         ports.sort();
         let mounts = fs::read_to_string("/proc/thread-self/mountinfo").expect("the mounts");
         let pins = text(self.dir()).to_owned();
@@ -215,23 +189,14 @@ impl Host {
             links,
             ports,
             namespaces: listed("run/netns"),
-            mounts: mounts
-                .lines()
-                .filter(|l| l.contains(&pins) && l.contains("nsfs"))
-                .count(),
-            leases: listed("state/leases")
-                .into_iter()
-                .filter(|n| n.ends_with(".json"))
-                .collect(),
+            mounts: mounts.lines().filter(|l| l.contains(&pins) && l.contains("nsfs")).count(),
+            leases: listed("state/leases").into_iter().filter(|n| n.ends_with(".json")).collect(),
         }
     }
 
     /// Runs an operation of the crate in a process of its own that dies at a failpoint.
     pub(crate) fn die_at(&self, failpoint: &str, operation: &str, owner: &str) {
-        let output = self
-            .child(operation, owner)
-            .env("BERTH_FAILPOINT", failpoint)
-            .output();
+        let output = self.child(operation, owner).env("BERTH_FAILPOINT", failpoint).output();
         let output = output.expect("a child process");
         use std::os::unix::process::ExitStatusExt;
         assert_eq!(
@@ -283,10 +248,7 @@ pub(crate) fn child_main() {
     let plug = Netplug::open(config(&dir)).expect("the crate's directories");
     match variable("BERTH_TEST_OPERATION").as_str() {
         "detach" => drop(plug.detach(&self::owner(&owner)).expect("a detach")),
-        pool => drop(
-            plug.attach(&pools(&dir), &request(&owner, pool))
-                .expect("an attach"),
-        ),
+        pool => drop(plug.attach(&pools(&dir), &request(&owner, pool)).expect("an attach")),
     }
 }
 
@@ -312,22 +274,14 @@ impl Census {
             links,
             namespaces: sorted(attachments.iter().map(|a| a.owner.to_string()).collect()),
             mounts: attachments.len(),
-            leases: sorted(
-                attachments
-                    .iter()
-                    .map(|a| format!("{}.json", a.address))
-                    .collect(),
-            ),
+            leases: sorted(attachments.iter().map(|a| format!("{}.json", a.address)).collect()),
         }
     }
 }
 
 fn config(dir: &Path) -> Config {
-    let bridge = BridgeConfig {
-        name: BRIDGE.to_owned(),
-        datapath: DatapathChoice::Auto,
-        uplink: None,
-    };
+    let bridge =
+        BridgeConfig { name: BRIDGE.to_owned(), datapath: DatapathChoice::Auto, uplink: None };
     Config {
         state_dir: dir.join("state"),
         run_dir: dir.join("run"),
@@ -351,19 +305,13 @@ pub(crate) fn request(owner: &str, pool: &str) -> AttachRequest {
         owner: self::owner(owner),
         pool: PoolName::new(pool).expect("a good name"),
         address: None,
-        rates: Rates {
-            inbound: "400Mbit".parse().ok(),
-            outbound: "200Mbit".parse().ok(),
-        },
+        rates: Rates { inbound: "400Mbit".parse().ok(), outbound: "200Mbit".parse().ok() },
         live_namespace: None,
     }
 }
 
 pub(crate) fn goal(attached: &[AttachRequest], removed: &[&str]) -> Goal {
-    Goal {
-        attached: attached.to_vec(),
-        removed: removed.iter().map(|name| owner(name)).collect(),
-    }
+    Goal { attached: attached.to_vec(), removed: removed.iter().map(|name| owner(name)).collect() }
 }
 
 fn pid(child: &Child) -> Pid {

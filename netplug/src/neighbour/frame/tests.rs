@@ -12,11 +12,7 @@ fn an_arp_probe_has_no_sender_address() {
     let frame = probe(ip("10.0.0.5"), OURS);
     assert_eq!(frame.len(), 42);
     assert_eq!(frame[..6], [0xff; 6]);
-    assert_eq!(
-        frame[28..32],
-        [0; 4],
-        "RFC 5227: a probe must not fill any cache"
-    );
+    assert_eq!(frame[28..32], [0; 4], "RFC 5227: a probe must not fill any cache");
     assert_eq!(frame[38..], [10, 0, 0, 5]);
 }
 
@@ -32,10 +28,7 @@ fn an_announcement_claims_its_address_only() {
 #[test]
 fn somebody_with_our_hardware_address_who_has_the_address_is_heard() {
     for address in ["10.0.0.5", "fd00::5"] {
-        assert_eq!(
-            claims(&announcement(ip(address), OURS), ip(address), OURS),
-            Some(OURS)
-        );
+        assert_eq!(claims(&announcement(ip(address), OURS), ip(address), OURS), Some(OURS));
     }
 }
 
@@ -50,11 +43,7 @@ fn another_probe_is_a_claim_and_our_own_is_not() {
 
 #[test]
 fn an_ordinary_question_is_no_claim() {
-    let question = arp_request(
-        OTHER,
-        Ipv4Addr::new(10, 0, 0, 9),
-        Ipv4Addr::new(10, 0, 0, 5),
-    );
+    let question = arp_request(OTHER, Ipv4Addr::new(10, 0, 0, 9), Ipv4Addr::new(10, 0, 0, 5));
     assert_eq!(claims(&question, ip("10.0.0.5"), OURS), None);
 }
 

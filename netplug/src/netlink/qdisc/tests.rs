@@ -21,9 +21,7 @@ fn a_shaper_is_read_back_as_it_was_written() {
 #[test]
 fn the_parameters_have_the_kernel_s_size() {
     let shaper = Shaper::of(BitRate::from_bits_per_second(1_000_000).expect("a good rate"));
-    let TcOption::Other(parms) = &options(shaper)[0] else {
-        panic!("an unknown option")
-    };
+    let TcOption::Other(parms) = &options(shaper)[0] else { panic!("an unknown option") };
     assert_eq!((parms.kind(), parms.value_len()), (TCA_TBF_PARMS, 36));
 }
 

@@ -40,9 +40,7 @@ impl Session {
     }
 
     fn write(&mut self, text: &str) {
-        self.stream
-            .write_all(text.as_bytes())
-            .expect("a listening client");
+        self.stream.write_all(text.as_bytes()).expect("a listening client");
     }
 
     fn reply(&mut self, request: &Value, result: &Value) {
@@ -66,17 +64,12 @@ fn an_answer_in_pieces_between_echo_and_update_is_found() {
         session.stream.flush().expect("a listening client");
         session.write(r#""there"]}{"method":"update","id":null,"params":["x",{}]}"#);
         let echo = session.request();
-        assert_eq!(
-            echo,
-            json!({"id": "echo", "error": null, "result": ["still", "there"]})
-        );
+        assert_eq!(echo, json!({"id": "echo", "error": null, "result": ["still", "there"]}));
         session.reply(&request, &json!([{"count": 1}]));
         false
     });
     let mut client = Client::new(&path);
-    let results = client
-        .transact("try it", vec![], soon())
-        .expect("an answer");
+    let results = client.transact("try it", vec![], soon()).expect("an answer");
     assert_eq!(results, [json!({"count": 1})]);
     served.join().expect("a content server");
 }
@@ -96,9 +89,7 @@ fn a_failed_operation_and_a_failed_commit_are_refusals() {
     });
     let mut client = Client::new(&path);
     for expected in ["constraint violation: same name", "timed out: "] {
-        let error = client
-            .transact("try it", vec![], soon())
-            .expect_err("a refusal");
+        let error = client.transact("try it", vec![], soon()).expect_err("a refusal");
         assert!(error.to_string().ends_with(expected), "{error}");
     }
     served.join().expect("a content server");
@@ -115,21 +106,12 @@ fn a_closed_connection_is_opened_anew_for_the_next_call() {
         turn < 2
     });
     let mut client = Client::new(&path);
-    assert_eq!(
-        client.transact("one", vec![], soon()).expect("an answer"),
-        [json!(1)]
-    );
+    assert_eq!(client.transact("one", vec![], soon()).expect("an answer"), [json!(1)]);
     // The server closed it after its answer; wait until that is seen here.
     let connection = client.connection.as_mut().expect("a connection");
-    connection
-        .stream
-        .set_read_timeout(Some(Duration::from_secs(10)))
-        .expect("a timeout");
+    connection.stream.set_read_timeout(Some(Duration::from_secs(10))).expect("a timeout");
     assert_eq!(connection.stream.read(&mut [0]).expect("the end"), 0);
-    assert_eq!(
-        client.transact("two", vec![], soon()).expect("an answer"),
-        [json!(2)]
-    );
+    assert_eq!(client.transact("two", vec![], soon()).expect("an answer"), [json!(2)]);
     served.join().expect("a content server");
 }
 
@@ -139,22 +121,15 @@ fn a_silent_server_is_given_up_at_the_deadline() {
     let _listener = UnixListener::bind(&path).expect("a socket");
     let mut client = Client::new(&path);
     let deadline = Deadline::after(Duration::from_millis(50));
-    let error = client
-        .transact("try it", vec![], deadline)
-        .expect_err("no answer");
+    let error = client.transact("try it", vec![], deadline).expect_err("no answer");
     assert!(matches!(error, OvsdbError::Late { .. }), "{error}");
-    assert!(
-        client.connection.is_none(),
-        "a late answer must not reach the next call"
-    );
+    assert!(client.connection.is_none(), "a late answer must not reach the next call");
 }
 
 #[test]
 fn nobody_there_is_said_at_once() {
     let (_dir, path) = socket();
-    let error = Client::new(&path)
-        .transact("try it", vec![], soon())
-        .expect_err("no server");
+    let error = Client::new(&path).transact("try it", vec![], soon()).expect_err("no server");
     assert!(matches!(error, OvsdbError::Connect { .. }), "{error}");
 }
 
@@ -166,9 +141,7 @@ fn a_connection_that_ends_within_an_answer_is_broken() {
         session.write("{\"id\":1,");
         false
     });
-    let error = Client::new(&path)
-        .transact("try it", vec![], soon())
-        .expect_err("half an answer");
+    let error = Client::new(&path).transact("try it", vec![], soon()).expect_err("half an answer");
     assert!(matches!(error, OvsdbError::Broken { .. }), "{error}");
     served.join().expect("a content server");
 }
@@ -181,9 +154,7 @@ fn what_is_not_json_is_not_the_protocol() {
         session.write("HTTP/1.1 400\r\n");
         false
     });
-    let error = Client::new(&path)
-        .transact("try it", vec![], soon())
-        .expect_err("no JSON");
+    let error = Client::new(&path).transact("try it", vec![], soon()).expect_err("no JSON");
     assert!(matches!(error, OvsdbError::Protocol { .. }), "{error}");
     served.join().expect("a content server");
 }

@@ -48,21 +48,15 @@ pub(super) fn desired(confirmed: bool, inbound: Option<u64>, outbound: Option<u6
         prefix: 24,
         gateway: Some(ip(1)),
         mtu: 1500,
-        rates: Rates {
-            inbound: rate(inbound),
-            outbound: rate(outbound),
-        },
+        rates: Rates { inbound: rate(inbound), outbound: rate(outbound) },
         live_namespace: None,
     }
 }
 
 /// What the kernel and the switch do with a step; panics where they would refuse.
 pub(super) fn apply(state: &mut OwnerState, confirmed: &mut bool, step: &Step) {
-    let OwnerState {
-        switch: Observed::Present(switch),
-        links: Observed::Present(links),
-        ..
-    } = state
+    let OwnerState { switch: Observed::Present(switch), links: Observed::Present(links), .. } =
+        state
     else {
         panic!("a step without knowledge: {step}")
     };
@@ -72,19 +66,12 @@ pub(super) fn apply(state: &mut OwnerState, confirmed: &mut bool, step: &Step) {
             switch.ports.retain(|other| other.uuid != port.uuid);
         }
         Step::RemoveLink { name, tag } => {
-            let gone = links
-                .iter()
-                .find(|link| link.name == *name)
-                .expect("a link")
-                .clone();
+            let gone = links.iter().find(|link| link.name == *name).expect("a link").clone();
             assert_eq!(gone.tag.as_ref(), Some(tag), "a link that is not ours");
             links.retain(|link| link.index != gone.index);
             if let Observed::Present(space) = &mut state.namespace {
                 // The other end vanishes with it.
-                space.inner = space
-                    .inner
-                    .take()
-                    .filter(|inner| inner.peer != Some(gone.index));
+                space.inner = space.inner.take().filter(|inner| inner.peer != Some(gone.index));
             }
         }
         Step::RemoveNamespace => {
@@ -93,21 +80,10 @@ pub(super) fn apply(state: &mut OwnerState, confirmed: &mut bool, step: &Step) {
         }
         Step::PinNamespace { .. } => {
             state.pin_file = true;
-            state.namespace = Observed::Present(NamespaceState {
-                loopback_up: false,
-                inner: None,
-            });
+            state.namespace = Observed::Present(NamespaceState { loopback_up: false, inner: None });
         }
-        Step::CreateVeth {
-            outer,
-            mac,
-            mtu,
-            tag,
-        } => {
-            assert!(
-                links.iter().all(|link| link.name != *outer),
-                "the name is taken"
-            );
+        Step::CreateVeth { outer, mac, mtu, tag } => {
+            assert!(links.iter().all(|link| link.name != *outer), "the name is taken");
             let index = links.iter().map(|link| link.index).max().unwrap_or(100) + 1;
             links.push(OuterLink {
                 index,
@@ -117,9 +93,7 @@ pub(super) fn apply(state: &mut OwnerState, confirmed: &mut bool, step: &Step) {
                 tag: Some(tag.clone()),
                 shaper: None,
             });
-            let Observed::Present(space) = &mut state.namespace else {
-                panic!("no namespace")
-            };
+            let Observed::Present(space) = &mut state.namespace else { panic!("no namespace") };
             assert_eq!(space.inner, None, "the container has a link already");
             space.inner = Some(InnerLink {
                 index: 2,
@@ -134,31 +108,16 @@ pub(super) fn apply(state: &mut OwnerState, confirmed: &mut bool, step: &Step) {
             });
         }
         Step::RemoveInner => {
-            let Observed::Present(space) = &mut state.namespace else {
-                panic!("no namespace")
-            };
+            let Observed::Present(space) = &mut state.namespace else { panic!("no namespace") };
             space.inner = None;
         }
         Step::LoopbackUp => {
-            let Observed::Present(space) = &mut state.namespace else {
-                panic!("no namespace")
-            };
+            let Observed::Present(space) = &mut state.namespace else { panic!("no namespace") };
             space.loopback_up = true;
         }
-        Step::AddPort {
-            bridge,
-            name,
-            vlan,
-            tag,
-        } => {
-            assert!(
-                switch.ports.iter().all(|port| port.name != *name),
-                "the name is taken"
-            );
-            assert!(
-                links.iter().any(|link| link.name == *name && link.up),
-                "no link for the port"
-            );
+        Step::AddPort { bridge, name, vlan, tag } => {
+            assert!(switch.ports.iter().all(|port| port.name != *name), "the name is taken");
+            assert!(links.iter().any(|link| link.name == *name && link.up), "no link for the port");
             switch.ports.push(PortRow {
                 uuid: format!("new {name}"),
                 name: name.clone(),
@@ -170,20 +129,12 @@ pub(super) fn apply(state: &mut OwnerState, confirmed: &mut bool, step: &Step) {
             });
         }
         Step::SetVlan { port, vlan, .. } => {
-            let row = switch
-                .ports
-                .iter_mut()
-                .find(|row| row.name == *port)
-                .expect("a port");
+            let row = switch.ports.iter_mut().find(|row| row.name == *port).expect("a port");
             row.access = Some(vlan.get());
         }
         Step::AwaitPort { name, .. } => {
             switch.behind = false;
-            let row = switch
-                .ports
-                .iter_mut()
-                .find(|row| row.name == *name)
-                .expect("a port");
+            let row = switch.ports.iter_mut().find(|row| row.name == *name).expect("a port");
             row.attached = true;
         }
         Step::Confirm { .. } => *confirmed = true,
@@ -193,38 +144,20 @@ pub(super) fn apply(state: &mut OwnerState, confirmed: &mut bool, step: &Step) {
 }
 
 fn apply_to_link(state: &mut OwnerState, step: &Step) {
-    let Observed::Present(links) = &mut state.links else {
-        panic!("the links are unknown")
-    };
-    let Observed::Present(space) = &mut state.namespace else {
-        panic!("no namespace")
-    };
-    let mut outer = |name: &str| {
-        links
-            .iter_mut()
-            .position(|link| link.name == name)
-            .expect("a link")
-    };
+    let Observed::Present(links) = &mut state.links else { panic!("the links are unknown") };
+    let Observed::Present(space) = &mut state.namespace else { panic!("no namespace") };
+    let mut outer =
+        |name: &str| links.iter_mut().position(|link| link.name == name).expect("a link");
     let inner = space.inner.as_mut().expect("the container's link");
     match step {
-        Step::SetMtu {
-            end: End::Inner,
-            mtu,
-        } => inner.mtu = (*mtu).into(),
+        Step::SetMtu { end: End::Inner, mtu } => inner.mtu = (*mtu).into(),
         Step::SetMac { mac } => inner.mac = Some(*mac),
-        Step::SetUp {
-            end: End::Inner, ..
-        } => inner.up = true,
+        Step::SetUp { end: End::Inner, .. } => inner.up = true,
         Step::CompleteChecksums => inner.tx_offload = false,
-        Step::SetRate {
-            end: End::Inner,
-            shaper,
-        } => inner.shaper = Some(*shaper),
+        Step::SetRate { end: End::Inner, shaper } => inner.shaper = Some(*shaper),
         Step::ClearRate { end: End::Inner } => inner.shaper = None,
         Step::RemoveAddress { address, prefix } => {
-            inner
-                .addresses
-                .retain(|found| found != &(*address, *prefix));
+            inner.addresses.retain(|found| found != &(*address, *prefix));
             // The kernel drops routes whose gateway is no longer reachable.
             inner.gateways.retain(|_| !inner.addresses.is_empty());
         }
@@ -234,30 +167,19 @@ fn apply_to_link(state: &mut OwnerState, step: &Step) {
             assert!(!inner.addresses.is_empty(), "the gateway is not reachable");
             inner.gateways.push(*gateway);
         }
-        Step::SetMtu {
-            end: End::Outer(name),
-            mtu,
-        } => {
+        Step::SetMtu { end: End::Outer(name), mtu } => {
             let at = outer(name);
             links[at].mtu = (*mtu).into();
         }
-        Step::SetUp {
-            end: End::Outer(name),
-            ..
-        } => {
+        Step::SetUp { end: End::Outer(name), .. } => {
             let at = outer(name);
             links[at].up = true;
         }
-        Step::SetRate {
-            end: End::Outer(name),
-            shaper,
-        } => {
+        Step::SetRate { end: End::Outer(name), shaper } => {
             let at = outer(name);
             links[at].shaper = Some(*shaper);
         }
-        Step::ClearRate {
-            end: End::Outer(name),
-        } => {
+        Step::ClearRate { end: End::Outer(name) } => {
             let at = outer(name);
             links[at].shaper = None;
         }
@@ -301,12 +223,7 @@ fn ports() -> impl Strategy<Value = Vec<PortRow>> {
 }
 
 fn links() -> impl Strategy<Value = Vec<OuterLink>> {
-    let link = (
-        prop::sample::select(vec![1500, 9000]),
-        any::<bool>(),
-        own_tag(),
-        shaper(),
-    );
+    let link = (prop::sample::select(vec![1500, 9000]), any::<bool>(), own_tag(), shaper());
     prop::collection::btree_map(prop::sample::select(vec![LINK, OLD_LINK]), link, 0..=2).prop_map(
         |links| {
             let numbered = links.into_iter().zip(40..);
@@ -327,10 +244,7 @@ fn inner() -> impl Strategy<Value = InnerLink> {
     let address = prop::sample::select(vec![(ip(5), 24), (ip(5), 16), (ip(9), 24)]);
     let addresses = prop::collection::btree_set(address, 0..3);
     let gateways = prop::collection::btree_set(prop::sample::select(vec![ip(1), ip(2)]), 0..2);
-    let place = (
-        prop::sample::select(vec![40, 41, 99]),
-        prop::sample::select(vec![1500, 9000]),
-    );
+    let place = (prop::sample::select(vec![40, 41, 99]), prop::sample::select(vec![1500, 9000]));
     let flags = (any::<bool>(), any::<bool>(), any::<bool>());
     (addresses, gateways, place, flags, shaper()).prop_map(
         |(addresses, gateways, (peer, mtu), (up, tx_offload, mac), shaper)| InnerLink {
@@ -340,10 +254,7 @@ fn inner() -> impl Strategy<Value = InnerLink> {
             mtu,
             up,
             tx_offload,
-            gateways: gateways
-                .into_iter()
-                .filter(|_| !addresses.is_empty())
-                .collect(),
+            gateways: gateways.into_iter().filter(|_| !addresses.is_empty()).collect(),
             addresses: addresses.into_iter().collect(),
             shaper,
         },
@@ -351,11 +262,7 @@ fn inner() -> impl Strategy<Value = InnerLink> {
 }
 
 pub(super) fn bridge(host: Option<&str>) -> BridgeRow {
-    BridgeRow {
-        name: "br".to_owned(),
-        host: host.map(str::to_owned),
-        userspace: true,
-    }
+    BridgeRow { name: "br".to_owned(), host: host.map(str::to_owned), userspace: true }
 }
 
 /// Any state in which everything is known and ours.

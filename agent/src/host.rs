@@ -35,7 +35,10 @@ impl Host {
     /// What can't be opened or made.
     pub fn open(config: Config) -> Result<Self, HostError> {
         let images = Store::open(&config.images_dir).map_err(HostError::Images)?;
-        let runtime = open_runtime(&config).map_err(HostError::Runtime)?;
+        let helper = Helper::current();
+        helper.prepare().map_err(HostError::Runtime)?;
+        let runtime = runtime(&config, helper).map_err(HostError::Runtime)?;
+        images.sweep().map_err(HostError::Images)?;
         Ok(Self { config, images, runtime })
     }
 }
@@ -45,9 +48,13 @@ impl Host {
 /// # Errors
 /// As [`Runtime::new`].
 pub fn open_runtime(config: &Config) -> berth_runtime::Result<Runtime> {
+    runtime(config, Helper::current())
+}
+
+fn runtime(config: &Config, helper: Helper) -> berth_runtime::Result<Runtime> {
     Runtime::new(RuntimeConfig {
         run_dir: config.run_dir.clone(),
         cgroup: config.cgroup.clone().into(),
-        helper: Helper::current()?,
+        helper,
     })
 }

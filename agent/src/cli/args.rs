@@ -42,8 +42,7 @@ Examples:
   berth status db1-orders-db1        everything about one instance
   berth status --json | jq '.instances[].state'
   berth status --watch               again every second, until Ctrl-C
-
-Exit code 1 if an instance is not converged, or the agent is not at work.")]
+  berth status --check >/dev/null || echo 'something is not as it should be'")]
     Status(Status),
     /// Wait until every instance is as its goal says
     #[command(after_help = "\
@@ -124,6 +123,10 @@ pub(super) struct Status {
     /// Print the status document as JSON (docs/schema/status-v1.json).
     #[arg(long)]
     pub(super) json: bool,
+    /// Exit with 1 if an instance is not converged, an entry is refused, or no agent is at
+    /// work.
+    #[arg(long, conflicts_with = "watch")]
+    pub(super) check: bool,
 }
 
 #[derive(Debug, ClapArgs)]

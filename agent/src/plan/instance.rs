@@ -9,7 +9,7 @@ use super::{Decision, Step, Subject, bootstrap, serve, spec};
 use crate::{
     data::{DataFacts, DataState, Marker},
     mysql::initialise::EXIT_RESTART,
-    observe::{ContainerFacts, ContainerState, Observed},
+    observe::{ContainerFacts, ContainerState, Observed, Purpose},
 };
 
 /// Time for mysqld to flush and end; what is killed after it recovers at its next start.
@@ -33,13 +33,9 @@ fn without_container(subject: &Subject<'_>, then: impl Fn(&Subject<'_>) -> Decis
         Observed::Absent => then(subject),
         Observed::Unknown(why) => unknown_container(why),
         Observed::Present(container) => match &container.state {
-            ContainerState::Running { .. } => Decision::act(
-                InstanceState::Down,
-                vec![
-                    Step::StopContainer { id: id.clone(), grace: SHUTDOWN_GRACE },
-                    Step::RemoveContainer { id },
-                ],
-            ),
+            ContainerState::Running { .. } => {
+                Decision::act(InstanceState::Down, end_container(subject))
+            }
             ContainerState::Creating | ContainerState::Exited(_) => {
                 Decision::act(InstanceState::Down, vec![Step::RemoveContainer { id }])
             }
@@ -221,27 +217,28 @@ fn running(subject: &Subject<'_>, marker: &Marker, container: &ContainerFacts) -
     if let Some(step) = spec::limits_change(subject, container) {
         return Decision::act(serve::state_now(subject, marker), vec![step]);
     }
-    match &marker.state {
-        DataState::Initialising => Decision::act(
-            InstanceState::Bootstrapping,
-            vec![
-                Step::StopContainer { id: subject.container_id(), grace: SHUTDOWN_GRACE },
-                Step::RemoveContainer { id: subject.container_id() },
-            ],
+    match (&marker.state, container.purpose) {
+        (_, None) => Decision::blocked(
+            InstanceState::Unknown,
+            format!("container {} is not one that berth made; nothing is done to it", container.id),
         ),
-        DataState::Seeding { from } => bootstrap::seed(subject, from),
-        DataState::Seeded { .. } | DataState::Ready => {
+        (DataState::Seeding { from }, Some(Purpose::Seed)) => bootstrap::seed(subject, from),
+        (DataState::Seeded { .. } | DataState::Ready, Some(Purpose::Serve)) => {
             if container.made_from == spec::made_from(subject) {
                 return serve::hold(subject, marker);
             }
             // The goal has changed in what only a new container can have.
-            Decision::act(
-                InstanceState::Down,
-                vec![
-                    Step::StopContainer { id: subject.container_id(), grace: SHUTDOWN_GRACE },
-                    Step::RemoveContainer { id: subject.container_id() },
-                ],
-            )
+            Decision::act(InstanceState::Down, end_container(subject))
         }
+        // Begun for what the data is no longer, or not yet: half-made data never serves.
+        _ => Decision::act(InstanceState::Bootstrapping, end_container(subject)),
     }
+}
+
+fn end_container(subject: &Subject<'_>) -> Vec<Step> {
+    let id = subject.container_id();
+    vec![
+        Step::StopContainer { id: id.clone(), grace: SHUTDOWN_GRACE },
+        Step::RemoveContainer { id },
+    ]
 }

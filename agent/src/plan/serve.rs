@@ -187,4 +187,3 @@ fn writable_master(subject: &Subject<'_>, server: &ServerFacts) -> Decision {
     }
     Decision::act(InstanceState::Master, steps).with_role(Role::Master)
 }
-

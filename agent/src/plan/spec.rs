@@ -40,7 +40,6 @@ const DATA_IN_CONTAINER: &str = "/var/lib/mysql";
 const SOCKET_DIR_IN_CONTAINER: &str = "/run/mysqld";
 const INIT_DIR_IN_CONTAINER: &str = "/run/berth";
 const INIT_FILE: &str = "init.sql";
-/// Temporary tables and sorts go to the data directory; /tmp holds only small things.
 const TMP_BYTES: u64 = 64 << 20;
 /// Open files: tables, connections and what mysqld keeps for itself.
 const OPEN_FILES: u64 = 1 << 20;
@@ -105,12 +104,18 @@ fn container(
     };
     let arguments = initialise::server_args(&server, mode);
     let socket_dir = subject.config.socket_dir(subject.key);
+    let tmp_dir = subject.dir().join("tmp");
     let data_dir = data::mysql_dir(&subject.dir());
     let owner = tree.owner.ok_or("the image has no user mysql")?;
     let log = subject.config.log_file(subject.key);
     let mut spec = mysqld(subject.container_id(), tree, owner, arguments, log)?;
-    spec.mounts =
-        vec![bind(data_dir, DATA_IN_CONTAINER), bind(socket_dir.clone(), SOCKET_DIR_IN_CONTAINER)];
+    spec.mounts = vec![
+        bind(data_dir, DATA_IN_CONTAINER),
+        bind(socket_dir.clone(), SOCKET_DIR_IN_CONTAINER),
+        // Sorts and temporary tables can be large: they belong on the instance's disk.
+        bind(tmp_dir.clone(), "/tmp"),
+    ];
+    spec.tmpfs.retain(|tmpfs| tmpfs.destination != Path::new("/tmp"));
     spec.limits = limits;
     spec.hostname = subject.key.as_str().chars().take(63).collect();
     let digest = match subject.observation.images.get(subject.image_reference()) {
@@ -118,7 +123,10 @@ fn container(
         _ => return Err("the image is not known".to_owned()),
     };
     spec.labels = label(subject.key.as_str(), purpose.label(), &made_from(subject), &digest);
-    Ok(Step::StartContainer { spec: Box::new(spec), dirs: vec![(socket_dir, owner)] })
+    Ok(Step::StartContainer {
+        spec: Box::new(spec),
+        dirs: vec![(socket_dir, owner), (tmp_dir, owner)],
+    })
 }
 
 fn label(owner: &str, purpose: &str, made_from: &str, image: &str) -> BTreeMap<String, String> {

@@ -28,7 +28,7 @@ use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -53,20 +53,40 @@ pub(crate) const COPY_LINK: &str = "/memfd:berth-helper (deleted)";
 /// How long a helper may take to exit after its last answer.
 const EXIT_GRACE: Duration = Duration::from_secs(5);
 
-/// How to run helpers: a sealed copy of this program in memory.
-#[derive(Debug, Clone)]
+/// How to run helpers: a sealed copy of this program in memory, made when it is first
+/// needed, so that who only looks doesn't pay for it.
+#[derive(Debug, Clone, Default)]
 pub struct Helper {
-    copy: Arc<OwnedFd>,
+    copy: Arc<OnceLock<OwnedFd>>,
 }
 
 impl Helper {
-    /// Copies the running program. Once per process is enough; the memory is
-    /// shared by all helpers. The program's `main` must call [`run_if_helper`]
-    /// before anything else.
+    /// Helpers that are copies of the running program. Its `main` must call
+    /// [`run_if_helper`] before anything else. Once per process is enough; the memory is
+    /// shared by all helpers.
+    #[must_use]
+    pub fn current() -> Self {
+        Self::default()
+    }
+
+    /// Makes the copy now: what fails, fails before anything is begun.
     ///
     /// # Errors
     /// When the copy can't be made, or the kernel refuses executable memfds.
-    pub fn current() -> Result<Self> {
+    pub fn prepare(&self) -> Result<()> {
+        self.program().map(drop)
+    }
+
+    fn program(&self) -> Result<&OwnedFd> {
+        if let Some(copy) = self.copy.get() {
+            return Ok(copy);
+        }
+        // Of two threads that are first at once, one copy is thrown away.
+        let copy = Self::sealed_copy()?;
+        Ok(self.copy.get_or_init(|| copy))
+    }
+
+    fn sealed_copy() -> Result<OwnedFd> {
         let copy =
             executable_memfd().map_err(RuntimeError::syscall("create an executable memfd"))?;
         let path = Path::new("/proc/self/exe");
@@ -79,7 +99,7 @@ impl Helper {
             | SealFlag::F_SEAL_WRITE;
         fcntl(&target, FcntlArg::F_ADD_SEALS(seals))
             .map_err(RuntimeError::syscall("seal the program's copy"))?;
-        Ok(Self { copy: Arc::new(target.into()) })
+        Ok(target.into())
     }
 
     /// Starts a helper and has `attach` put it into a control group. It does
@@ -92,7 +112,7 @@ impl Helper {
     ) -> Result<Call> {
         let (ours, theirs) =
             UnixStream::pair().map_err(RuntimeError::syscall("make a socket pair for a helper"))?;
-        let program = format!("/proc/self/fd/{}", self.copy.as_raw_fd());
+        let program = format!("/proc/self/fd/{}", self.program()?.as_raw_fd());
         let child = Command::new(program)
             .arg0("berth-helper")
             .arg(MARK)

@@ -1,6 +1,8 @@
 //! The host as probes and executors reach it: its configuration, its image store and its
 //! container runtime.
 
+use std::path::PathBuf;
+
 use berth_images::Store;
 use berth_runtime::{Helper, Runtime, RuntimeConfig};
 
@@ -12,6 +14,12 @@ pub enum HostError {
     /// The image store can't be opened.
     #[error("cannot open the image store")]
     Images(#[source] berth_images::ImageError),
+    /// No agent has made the run directory.
+    #[error("there is no {}; has the agent (`berth agent`) run since the boot?", path.display())]
+    NoRunDir {
+        /// The run directory.
+        path: PathBuf,
+    },
     /// Containers can't be managed.
     #[error("cannot manage containers")]
     Runtime(#[source] berth_runtime::RuntimeError),
@@ -43,12 +51,15 @@ impl Host {
     }
 }
 
-/// Opens the container runtime alone, which is all that looking needs.
+/// Opens the container runtime alone, which is all that looking needs. Makes nothing.
 ///
 /// # Errors
-/// As [`Runtime::new`].
-pub fn open_runtime(config: &Config) -> berth_runtime::Result<Runtime> {
-    runtime(config, Helper::current())
+/// No agent has been here, or as [`Runtime::new`].
+pub fn open_runtime(config: &Config) -> Result<Runtime, HostError> {
+    if !config.run_dir.is_dir() {
+        return Err(HostError::NoRunDir { path: config.run_dir.clone() });
+    }
+    runtime(config, Helper::current()).map_err(HostError::Runtime)
 }
 
 fn runtime(config: &Config, helper: Helper) -> berth_runtime::Result<Runtime> {

@@ -42,6 +42,7 @@ pub fn this_agent(interval: Duration) -> AgentStatus {
         last_pass_at: now,
         last_pass_ms: 0,
         interval_ms: millis(interval),
+        goal_files: String::new(),
         last_wake: String::new(),
     }
 }

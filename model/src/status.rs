@@ -92,6 +92,9 @@ pub struct AgentStatus {
     pub last_pass_ms: u64,
     /// How often it makes a pass when nothing happens, in milliseconds.
     pub interval_ms: u64,
+    /// What the goal directory looked like at the last pass: who waits for a change of goals
+    /// to take effect compares it with the directory as it is.
+    pub goal_files: String,
     /// What woke it for the last pass.
     pub last_wake: String,
 }

@@ -110,6 +110,9 @@ fn the_parser_accepts_what_the_schema_accepts() {
         changed("", "app_id", Value::Null),
         changed("", "generation", json!(7)),
         changed("", "state", json!("removed")),
+        changed("/data", "role", json!("replica")),
+        changed("/data", "role", json!("primary")),
+        changed("/data", "role", json!("source")),
         changed("/data", "size", json!("1/4")),
         changed("/data", "size", json!("1.5GiB")),
         changed("/data", "size", json!("500 MB")),
@@ -136,10 +139,25 @@ fn a_file_may_name_its_version_and_its_schema_beside_its_entries() {
     document["$schema"] = json!("https://example.com/goal-v1.json");
     assert!(validator.is_valid(&document));
     assert_eq!(parse::file("goal.json", &document.to_string()).refusals, Vec::new());
+    document["version"] = json!(2);
+    assert!(!validator.is_valid(&document));
+    document["version"] = json!(1);
     // Whatever else stands at the top is an entry.
     document["comment"] = json!("the orders cluster");
     assert!(!validator.is_valid(&document));
     assert_eq!(parse::file("goal.json", &document.to_string()).refusals.len(), 1);
+}
+
+#[test]
+fn a_key_that_is_no_name_is_refused() {
+    let validator = validator(&schema::goal());
+    let document: Value = serde_json::from_str(SHORT).unwrap();
+    for key in ["db host-1", "../up", "-a-b", "a/b-c"] {
+        let document = json!({ key: document["dbhost30-orders-db1"] });
+        assert!(!validator.is_valid(&document), "{key}");
+        let parsed = parse::file("goal.json", &document.to_string());
+        assert_eq!((parsed.entries.len(), parsed.refusals.len()), (0, 1), "{key}");
+    }
 }
 
 #[test]

@@ -34,6 +34,12 @@ pub(super) struct Args {
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     /// Run the agent in the foreground: converge every 30 seconds, and when something changes
+    #[command(after_help = "\
+Examples:
+  berth agent                        until SIGTERM; the containers run on after it
+  BERTH_LOG=debug berth agent --log-format json
+
+Only one agent works on a host; a second one ends with an error.")]
     Agent(Agent),
     /// Show what every instance is, does and uses; needs no agent
     #[command(after_help = "\
@@ -51,6 +57,10 @@ Examples:
   berth wait --timeline              and say which step took how long")]
     Wait(Wait),
     /// Show the log of an instance's server
+    #[command(after_help = "\
+Examples:
+  berth logs db1-orders-db1          its last 200 lines
+  berth logs -n 0 -f db1-orders-db1  what comes from now on")]
     Logs(Logs),
     /// Run a command in an instance's container
     #[command(after_help = "\
@@ -108,7 +118,7 @@ impl Agent {
 
 #[derive(Debug, ClapArgs)]
 pub(super) struct Json {
-    /// Print JSON instead of a table.
+    /// Print JSON.
     #[arg(long)]
     pub(super) json: bool,
 }

@@ -16,6 +16,13 @@ use crate::{config::Config, host};
 pub(super) fn run(config: &Config, what: args::Exec) -> Result<ExitCode, Failure> {
     let runtime = host::open_runtime(config)?;
     let id = ContainerId::new(what.instance.as_str())?;
+    if runtime.inspect(&id)?.is_none() {
+        return Err(format!(
+            "{} has no container; `berth status` lists the instances",
+            what.instance
+        )
+        .into());
+    }
     let spec = ExecSpec {
         args: what.command,
         env: environment(what.tty),

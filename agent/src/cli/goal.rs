@@ -32,8 +32,9 @@ fn check(what: &args::GoalCheck) -> Result<ExitCode, Failure> {
         output::json(&serde_json::json!({ "entries": entries, "refusals": refusals }))?;
     } else {
         let lines: String = refusals.iter().map(|refusal| format!("{refusal}\n")).collect();
-        let summary = format!("{entries} entries valid by themselves, {} refusals", refusals.len());
-        output::print(&format!("{lines}{summary}\n"))?;
+        let valid = output::count(entries, "entry", "entries");
+        let refused = output::count(refusals.len(), "refusal", "refusals");
+        output::print(&format!("{lines}{valid} valid by themselves, {refused}\n"))?;
     }
     Ok(if refusals.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

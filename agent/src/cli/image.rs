@@ -6,7 +6,11 @@ use berth_images::{BuildOptions, Digest, Image, Recipe, Reference, Store, build,
 use berth_runtime::State;
 
 use super::{Failure, args, output, progress::Bar};
-use crate::{config::Config, host, plan::labels};
+use crate::{
+    config::Config,
+    host::{self, HostError},
+    plan::labels,
+};
 
 pub(super) fn run(config: &Config, command: args::Image) -> Result<ExitCode, Failure> {
     let store = Store::open(&config.images_dir)?;
@@ -149,8 +153,13 @@ fn remove(config: &Config, store: &Store, reference: &str) -> Result<(), Failure
 /// The images of all containers, whatever their state. One that can't be read could be of
 /// any image, so then nothing is removed.
 fn in_use(config: &Config) -> Result<BTreeSet<Digest>, Failure> {
-    let runtime = host::open_runtime(config)?;
     let mut digests = BTreeSet::new();
+    let runtime = match host::open_runtime(config) {
+        Ok(runtime) => runtime,
+        // Without a run directory there can't be a container.
+        Err(HostError::NoRunDir { .. }) => return Ok(digests),
+        Err(error) => return Err(error.into()),
+    };
     for (id, container) in runtime.list()? {
         let container = container?;
         if let State::Unknown { reason } = &container.state {

@@ -88,6 +88,11 @@ pub(super) fn bytes(count: u64) -> String {
     format!("{}.{}{}", tenths / 10, tenths % 10, UNITS[step])
 }
 
+/// `1 entry`, `2 entries`.
+pub(super) fn count(number: usize, one: &str, many: &str) -> String {
+    format!("{number} {}", if number == 1 { one } else { many })
+}
+
 /// Seconds as `5s`, `3m20s`, `2h5m`, `4d3h`.
 pub(super) fn age(seconds: i64) -> String {
     let seconds = seconds.max(0);

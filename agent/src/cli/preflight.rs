@@ -110,14 +110,15 @@ fn privileges(facts: &Facts) -> Vec<Line> {
 }
 
 fn cgroups(facts: &Facts) -> Vec<Line> {
-    const UNIFIED: &str = "boot with systemd.unified_cgroup_hierarchy=1";
+    const UNIFIED: &str = "boot with unified cgroups (under systemd: \
+                           systemd.unified_cgroup_hierarchy=1 on the kernel's command line)";
     let Some(layout) = &facts.cgroup else {
         return vec![Line::new("no cgroups", Verdict::Missing, "nothing can be limited", UNIFIED)];
     };
     let mut lines = vec![match layout.version {
         CgroupVersion::Unified => Line::good("unified cgroup v2"),
-        version => Line::new(
-            format!("cgroups are {version:?}, not unified"),
+        CgroupVersion::Legacy => Line::new(
+            "cgroup v1 or hybrid, not unified v2",
             Verdict::Limited,
             "limits go through the v1 files",
             UNIFIED,

@@ -8,7 +8,7 @@ use std::{
 use berth_model::status::{AgentState, Phase, StatusDocument};
 
 use super::{Failure, args, output};
-use crate::{config::Config, status::live};
+use crate::{config::Config, goal::read, status::live};
 
 const LOOK: Duration = Duration::from_millis(50);
 
@@ -16,7 +16,11 @@ pub(super) fn run(config: &Config, what: &args::Wait) -> Result<ExitCode, Failur
     let begun = Instant::now();
     loop {
         let document = live::read(config, None);
-        let converged = document.as_ref().is_ok_and(|document| is_converged(document, what));
+        // A document from before a change of goals says nothing of what they are now.
+        let goals = read::fingerprint(&config.goal_dir)?;
+        let converged = document.as_ref().is_ok_and(|document| {
+            document.agent.goal_files == goals && is_converged(document, what)
+        });
         if converged || begun.elapsed() > what.timeout {
             let document = document?;
             if what.timeline {

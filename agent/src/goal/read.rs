@@ -6,11 +6,12 @@
 use std::{
     fs::{self, OpenOptions},
     io::{self, Read},
-    os::unix::fs::OpenOptionsExt,
+    os::unix::fs::{MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
 };
 
 use berth_model::goal::parse::{self, FILE_BYTES_MAX, ParsedFile};
+use sha2::{Digest as _, Sha256};
 
 /// Files in a goal directory beyond this number make the directory unreadable.
 const FILES_MAX: usize = 100_000;
@@ -39,6 +40,29 @@ pub enum ReadError {
 /// # Errors
 /// Only if the directory itself can't be read; a bad file is a refusal.
 pub fn directory(path: &Path) -> Result<Vec<ParsedFile>, ReadError> {
+    Ok(drop_ins(path)?.iter().map(|file| drop_in(file)).collect())
+}
+
+/// A text that is another one once a drop-in is added, removed, replaced or written to: a
+/// hash of their names, inodes, sizes and times of change (stat(2)).
+///
+/// # Errors
+/// As [`directory`].
+pub fn fingerprint(path: &Path) -> Result<String, ReadError> {
+    let mut hash = Sha256::new();
+    for file in drop_ins(path)? {
+        hash.update(file.as_os_str().as_encoded_bytes());
+        // What can't be examined is itself a state; it changes once it can be.
+        if let Ok(meta) = fs::metadata(&file) {
+            let facts = [meta.ino(), meta.size()].map(u64::to_le_bytes);
+            let times = [meta.ctime(), meta.ctime_nsec()].map(i64::to_le_bytes);
+            facts.iter().chain(&times).for_each(|number| hash.update(number));
+        }
+    }
+    Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+fn drop_ins(path: &Path) -> Result<Vec<PathBuf>, ReadError> {
     let wrong = |source| ReadError::List { path: path.to_owned(), source };
     let mut files = Vec::new();
     for entry in fs::read_dir(path).map_err(wrong)? {
@@ -52,7 +76,7 @@ pub fn directory(path: &Path) -> Result<Vec<ParsedFile>, ReadError> {
         }
     }
     files.sort();
-    Ok(files.iter().map(|file| drop_in(file)).collect())
+    Ok(files)
 }
 
 /// Reads one goal file.
@@ -75,6 +99,10 @@ fn text(path: &Path) -> Result<String, Unreadable> {
         io::ErrorKind::NotFound if path.is_symlink() => Unreadable {
             problem: "found a link to nothing, expected a file".to_owned(),
             remedy: "mend or remove the link",
+        },
+        io::ErrorKind::NotFound => Unreadable {
+            problem: "found nothing, expected a file".to_owned(),
+            remedy: "check the name",
         },
         _ => Unreadable {
             problem: format!("found a file that can't be read ({error}), expected a goal file"),

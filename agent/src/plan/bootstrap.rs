@@ -79,7 +79,7 @@ fn another_master(subject: &Subject<'_>, state: InstanceState) -> Option<Decisio
         subject.entry().role == Role::Master
             && other.key != *subject.key
             && other.entry.role == Role::Master
-            && other.entry.state == GoalState::Started
+            && other.entry.state != GoalState::Removed
             && subject.goals.cluster_of(other) == cluster
     })?;
     Some(Decision::blocked(

@@ -99,7 +99,7 @@ fn started(subject: &Subject<'_>) -> Decision {
             InstanceState::Down,
             vec![Step::RemoveContainer { id: subject.container_id() }],
         ),
-        (ContainerState::Exited(exit), marker) => exited(subject, marker, exit),
+        (ContainerState::Exited(exit), marker) => exited(subject, marker, container, exit),
         (ContainerState::Running { .. }, None) => Decision::blocked(
             InstanceState::Unknown,
             format!(
@@ -167,24 +167,22 @@ fn start(subject: &Subject<'_>, state: InstanceState) -> Decision {
     }
 }
 
-fn exited(subject: &Subject<'_>, marker: Option<&Marker>, exit: &ExitInfo) -> Decision {
-    let id = subject.container_id();
-    let remove = Step::RemoveContainer { id };
-    let seeding = marker.and_then(|marker| match &marker.state {
-        DataState::Seeding { from } => Some((marker, from)),
-        _ => None,
-    });
-    if let Some((marker, from)) = seeding
-        && exit.status == Some(ExitStatus::Code(EXIT_RESTART))
+fn exited(
+    subject: &Subject<'_>,
+    marker: Option<&Marker>,
+    container: &ContainerFacts,
+    exit: &ExitInfo,
+) -> Decision {
+    let remove = Step::RemoveContainer { id: subject.container_id() };
+    let cloned = container.purpose == Some(Purpose::Seed)
+        && exit.status == Some(ExitStatus::Code(EXIT_RESTART));
+    if let Some(marker) = marker
+        && cloned
+        && let DataState::Seeding { from } | DataState::Seeded { from } = &marker.state
     {
-        let seeded = DataState::Seeded { from: from.clone() };
-        let mark = subject.mark(Marker { state: seeded, ..marker.clone() });
-        let mut steps = vec![mark, remove];
-        // The next container completes the CLONE; if it can't be started, a later pass says why.
-        steps.extend(start(subject, InstanceState::Bootstrapping).steps);
-        return Decision::act(InstanceState::Bootstrapping, steps);
+        return complete_seed(subject, marker, from, remove);
     }
-    let mut steps = vec![Step::RecordCrash { exit: describe(exit) }];
+    let mut steps = vec![Step::RecordCrash { exit: describe(exit) }, remove];
     if let Some(marker) = marker
         && let DataState::Seeded { from } = &marker.state
     {
@@ -192,12 +190,24 @@ fn exited(subject: &Subject<'_>, marker: Option<&Marker>, exit: &ExitInfo) -> De
         let from = from.clone();
         steps.push(subject.mark(Marker { state: DataState::Seeding { from }, ..marker.clone() }));
     }
-    steps.push(remove);
     let state = match marker.map(|marker| &marker.state) {
         Some(DataState::Ready) | None => InstanceState::Down,
         Some(_) => InstanceState::Bootstrapping,
     };
     Decision::act(state, steps)
+}
+
+/// CLONE has ended well: the next container completes it. If that can't be started now, a
+/// later pass says why.
+fn complete_seed(subject: &Subject<'_>, marker: &Marker, from: &str, remove: Step) -> Decision {
+    let seeded = DataState::Seeded { from: from.to_owned() };
+    let mut steps = Vec::new();
+    if marker.state != seeded {
+        steps.push(subject.mark(Marker { state: seeded, ..marker.clone() }));
+    }
+    steps.push(remove);
+    steps.extend(start(subject, InstanceState::Bootstrapping).steps);
+    Decision::act(InstanceState::Bootstrapping, steps)
 }
 
 /// How a server ended, in words.

@@ -65,9 +65,9 @@ fn unproven_seed(
         InstanceState::Bootstrapping,
         vec![
             Step::RecordCrash { exit: "CLONE is not complete by the server's own word".to_owned() },
-            subject.mark(Marker { state: seeding, ..marker.clone() }),
             Step::StopContainer { id: id.clone(), grace: QUARANTINE_GRACE },
             Step::RemoveContainer { id },
+            subject.mark(Marker { state: seeding, ..marker.clone() }),
         ],
     ))
 }

@@ -3,7 +3,8 @@
 //! [`super::replica`].
 
 use berth_model::{
-    goal::{GoalState, Role},
+    EntryKey,
+    goal::{GoalState, PlacedEntry, Role},
     status::InstanceState,
 };
 use jiff::SignedDuration;
@@ -12,7 +13,7 @@ use super::{Decision, Step, Subject, Verb, replica, variables};
 use crate::{
     data::{DataFacts, DataState, Marker, Origin},
     mysql::Snapshot,
-    observe::{ContainerState, Observed, ServerFacts},
+    observe::{ContainerState, Observed, Purpose, ServerFacts},
 };
 
 /// A server that has not answered for this long after its start is called unresponsive.
@@ -125,36 +126,65 @@ fn gate(subject: &Subject<'_>, marker: &Marker, server: &Snapshot) -> Result<(),
     if marker.role == Some(Role::Minion) {
         return Err("it was a minion; this version makes no master of a minion".to_owned());
     }
-    let cluster = subject.cluster();
-    let rival = subject.goals.entries().find(|other| {
-        other.key != *subject.key
-            && other.entry.state == GoalState::Started
-            && subject.goals.cluster_of(other) == cluster
-            && writes(subject, &other.key)
-    });
-    match rival {
-        Some(rival) => Err(format!("{} of the same cluster takes writes", rival.key)),
-        None => Ok(()),
-    }
+    no_rival(subject)
 }
 
-/// Whether another instance of this host takes writes, or might: not knowing is no leave.
-fn writes(subject: &Subject<'_>, key: &berth_model::EntryKey) -> bool {
-    let Some(seen) = subject.observation.instances.get(key) else {
-        return false;
+/// Whether no other entry of the cluster is a writable master, as far as can be seen. Not
+/// knowing is no leave.
+fn no_rival(subject: &Subject<'_>) -> Result<(), String> {
+    let cluster = subject.cluster();
+    let same = |other: &&PlacedEntry| {
+        other.key != *subject.key && subject.goals.cluster_of(other) == cluster
     };
-    let runs = seen
-        .container
-        .present()
-        .is_some_and(|container| matches!(container.state, ContainerState::Running { .. }));
-    let was_master = matches!(
+    let peer = subject.goals.peers.values().filter(same).find(|peer| {
+        let entry = &peer.entry;
+        entry.role == Role::Master && !entry.disabled && entry.state == GoalState::Started
+    });
+    if let Some(peer) = peer {
+        return Err(format!("the goal of {} is to be the master of cluster {cluster}", peer.key));
+    }
+    // Whatever their goals: one that is to stop may run on for minutes.
+    let own = subject.goals.own.values().map(|goal| &goal.placed);
+    own.filter(same).try_for_each(|other| harmless(subject, &other.key))
+}
+
+/// Says why another instance of this host takes writes, or might.
+fn harmless(subject: &Subject<'_>, key: &EntryKey) -> Result<(), String> {
+    let unknown = |what: &str| Err(format!("whether {key} takes writes is not known: {what}"));
+    let Some(seen) = subject.observation.instances.get(key) else {
+        return unknown("it was not observed");
+    };
+    let purpose = match &seen.container {
+        Observed::Absent => return Ok(()),
+        Observed::Unknown(why) => return unknown(why),
+        Observed::Present(container) => match container.state {
+            ContainerState::Running { .. } => container.purpose,
+            ContainerState::Creating | ContainerState::Exited(_) => return Ok(()),
+        },
+    };
+    if purpose == Some(Purpose::Seed) {
+        // Writable for its CLONE, but without a network.
+        return Ok(());
+    }
+    let never_master = matches!(
         &seen.data,
-        Observed::Present(DataFacts::Own { marker, .. }) if marker.role == Some(Role::Master)
+        Observed::Present(DataFacts::Own { marker, .. }) if marker.role == Some(Role::Minion)
     );
     match &seen.server {
-        Observed::Present(server) => !server.snapshot.super_read_only && was_master,
-        Observed::Absent => false,
-        Observed::Unknown(_) => runs && was_master,
+        Observed::Present(server) if !server.snapshot.super_read_only => {
+            Err(format!("{key} of the same cluster takes writes"))
+        }
+        // Steps of an earlier plan may be about to let it take writes.
+        Observed::Present(server)
+            if server.snapshot.replica.is_none()
+                && subject.observation.busy.contains_key(key.as_str()) =>
+        {
+            unknown("it is at work")
+        }
+        Observed::Present(_) => Ok(()),
+        Observed::Absent | Observed::Unknown(_) if never_master => Ok(()),
+        Observed::Absent => unknown("it runs"),
+        Observed::Unknown(why) => unknown(why),
     }
 }
 

@@ -20,7 +20,7 @@ use crate::{
 
 /// The lane in which an image is unpacked. The colon keeps it apart from entry keys.
 pub(super) fn image_lane(config_digest: &str) -> String {
-    format!("image:{config_digest}")
+    format!("image:{}", short(config_digest))
 }
 
 /// How the names of the lanes begin in which templates are made.
@@ -28,7 +28,13 @@ const TEMPLATE_LANE: &str = "template:";
 
 /// The lane in which a template is made.
 pub(super) fn template_lane(config_digest: &str) -> String {
-    format!("{TEMPLATE_LANE}{config_digest}")
+    format!("{TEMPLATE_LANE}{}", short(config_digest))
+}
+
+/// The digest's first twelve digits, as people and other tools write it.
+fn short(config_digest: &str) -> &str {
+    let digits = config_digest.rsplit(':').next().unwrap_or(config_digest);
+    digits.get(..12).unwrap_or(digits)
 }
 
 /// The directory of the template of an image, below the data directories so that its

@@ -131,15 +131,18 @@ impl<'a> Subject<'a> {
 
     /// Blocked, if someone else listens on the instance's port.
     pub(super) fn port_taken(&self, state: InstanceState) -> Option<Decision> {
-        let Observed::Present(listener) = &self.seen.port_taken else { return None };
-        Some(Decision::blocked(
-            state,
-            format!(
-                "port {} is in use by a stranger ({listener}); end it (`ss -ltnp`), or choose \
-                 another port",
-                self.entry().port
+        let port = self.entry().port;
+        let why = match &self.seen.port_taken {
+            Observed::Absent => return None,
+            Observed::Present(listener) => format!(
+                "port {port} is in use by a stranger ({listener}); end it (`ss -ltnp`), or choose \
+                 another port"
             ),
-        ))
+            Observed::Unknown(why) => {
+                format!("whether port {port} is free can't be found out: {why}")
+            }
+        };
+        Some(Decision::blocked(state, why))
     }
 
     /// What the source answers, if its address is known.

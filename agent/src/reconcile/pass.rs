@@ -8,7 +8,7 @@ use std::{
 
 use berth_model::{
     EntryKey,
-    goal::{Goals, HostFacts, PlacedEntry, Refusal, Standing, resolve},
+    goal::{GoalState, Goals, HostFacts, PlacedEntry, Refusal, Standing, resolve},
     status::{AgentStatus, InstanceState, Phase, StatusDocument},
 };
 use jiff::{SignedDuration, Timestamp};
@@ -96,14 +96,20 @@ impl Loop {
     /// Reads the goal files and brings them into force. What can't be read changes nothing.
     async fn read_goals(&mut self) {
         let dir = self.host.config.goal_dir.clone();
-        let reading = tokio::task::spawn_blocking(move || read::directory(&dir));
-        let files = match tokio::time::timeout(READ_WAIT, reading).await {
-            Ok(Ok(Ok(files))) => files,
-            Ok(Ok(Err(error))) => return self.keep_goals(&files::chain(&error).join(": ")),
+        // The fingerprint first: a change while the files are read shows as another one.
+        let reading = tokio::task::spawn_blocking(move || {
+            Ok((read::fingerprint(&dir)?, read::directory(&dir)?))
+        });
+        let (fingerprint, files) = match tokio::time::timeout(READ_WAIT, reading).await {
+            Ok(Ok(Ok(read))) => read,
+            Ok(Ok(Err::<_, read::ReadError>(error))) => {
+                return self.keep_goals(&files::chain(&error).join(": "));
+            }
             Ok(Err(_)) | Err(_) => {
                 return self.keep_goals("the goal directory can't be read in time");
             }
         };
+        self.agent.goal_files = fingerprint;
         self.goals = Arc::new(resolve::resolve(&self.facts, &files, &self.in_force));
         let accepted = self.goals.in_force();
         if accepted != self.in_force {
@@ -128,9 +134,13 @@ impl Loop {
         self.goals = Arc::new(goals);
     }
 
-    /// Remembers which instances have data.
+    /// Remembers which instances have data. That of a removed one may be gone.
     fn learn(&mut self, observation: &Observation) {
         for (key, seen) in &observation.instances {
+            let removed = self.goals.own[key].placed.entry.state == GoalState::Removed;
+            if removed && seen.data == Observed::Absent {
+                self.journal.entry(key.to_string()).or_default().has_data = false;
+            }
             if matches!(seen.data, Observed::Present(DataFacts::Own { .. })) {
                 self.journal.entry(key.to_string()).or_default().has_data = true;
             }

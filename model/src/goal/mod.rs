@@ -44,9 +44,11 @@ pub enum GoalState {
     Removed,
 }
 
-/// What an instance is in its replication cluster.
+/// What an instance is in its replication cluster. `primary` and `source` are other words
+/// for master, `replica` for minion.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
+#[schemars(transform = other_words)]
 pub enum Role {
     /// Takes the writes.
     #[serde(alias = "primary", alias = "source")]
@@ -54,6 +56,14 @@ pub enum Role {
     /// Replicates from a master, read-only.
     #[serde(alias = "replica")]
     Minion,
+}
+
+/// schemars doesn't know serde's aliases.
+fn other_words(schema: &mut schemars::Schema) {
+    schema.remove("oneOf");
+    schema.insert("type".to_owned(), "string".into());
+    let words = ["master", "primary", "source", "minion", "replica"];
+    schema.insert("enum".to_owned(), words.as_slice().into());
 }
 
 impl fmt::Display for Role {
@@ -74,7 +84,7 @@ pub struct SourceName {
     pub port: u16,
 }
 
-/// Limits on the data directory's disk; what is `None` is not limited.
+/// Limits on the data directory's disk; what is left out is not limited.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct IoLimits {
@@ -88,7 +98,7 @@ pub struct IoLimits {
     pub write_iops: Option<u32>,
 }
 
-/// Limits on processor time; what is `None` is not limited.
+/// Limits on processor time; what is left out is not limited.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct CpuLimits {

@@ -73,7 +73,10 @@ fn not_an_object(file: &str, error: &serde_json::Error) -> Refusal {
         location: Location { file: file.to_owned(), line: error.line(), column: error.column() },
         entry: None,
         field: None,
-        problem: format!("found {}, expected one JSON object of entries", without_place(error)),
+        problem: format!(
+            "not a goal file: {}; expected one JSON object of entries",
+            without_place(error)
+        ),
         remedy: "correct the file; until then its entries keep their last good goals".to_owned(),
     }
 }

@@ -13,10 +13,14 @@ use crate::{names::ClusterName, size::HostShare};
 
 /// A goal file: entries by key, and two keys that can't be entries.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
-#[schemars(title = "berth goal document, version 1")]
+#[schemars(
+    title = "berth goal document, version 1",
+    extend("propertyNames" = {"pattern": "^([A-Za-z0-9][A-Za-z0-9._-]*|\\$schema)$"})
+)]
 pub struct RawFile {
     /// Version of this form; 1 if left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1))]
     pub version: Option<u32>,
     /// For editors; not read.
     #[serde(default, rename = "$schema", skip_serializing_if = "Option::is_none")]
@@ -28,6 +32,7 @@ pub struct RawFile {
 
 /// One entry.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[schemars(title = "entry")]
 #[serde(deny_unknown_fields)]
 pub struct RawEntry {
     /// What follows `<host>-` in the key.
@@ -45,6 +50,7 @@ pub struct RawEntry {
 
 /// What an instance should be.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[schemars(title = "data")]
 #[serde(deny_unknown_fields)]
 pub struct RawData {
     /// The member's name.

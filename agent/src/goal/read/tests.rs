@@ -50,6 +50,28 @@ fn what_is_no_plain_file_is_refused_without_waiting() {
 }
 
 #[test]
+fn the_fingerprint_changes_with_every_change_and_only_then() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut seen = vec![fingerprint(dir.path()).unwrap()];
+    let mut changed = |what: &str| {
+        let now = fingerprint(dir.path()).unwrap();
+        assert!(!seen.contains(&now), "{what}");
+        assert_eq!(fingerprint(dir.path()).unwrap(), now, "{what}");
+        seen.push(now);
+    };
+    fs::write(dir.path().join("a.json"), GOOD).unwrap();
+    changed("a new file");
+    fs::write(dir.path().join("a.json"), format!("{GOOD} ")).unwrap();
+    changed("other content");
+    fs::rename(dir.path().join("a.json"), dir.path().join("b.json")).unwrap();
+    changed("another name");
+    symlink("nowhere", dir.path().join("c.json")).unwrap();
+    changed("a dangling link");
+    fs::remove_file(dir.path().join("b.json")).unwrap();
+    changed("one file less");
+}
+
+#[test]
 fn a_directory_that_is_missing_is_an_error() {
     assert!(matches!(directory(Path::new("/nonexistent")), Err(ReadError::List { .. })));
 }

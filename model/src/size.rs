@@ -183,6 +183,9 @@ impl fmt::Display for BitRate {
     }
 }
 
+/// The least memory that a server runs in, in bytes.
+pub const SERVER_BYTES_MIN: u64 = 384 << 20;
+
 /// How much of the host's memory an instance gets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(into = "String")]

@@ -132,8 +132,17 @@ fn row(key: &EntryKey, instance: &InstanceStatus, colours: bool) -> Vec<String> 
         lag.map_or_else(dash, |lag| format!("{lag}s")),
         pid.map_or_else(dash, |pid| pid.to_string()),
         memory(instance),
-        doing(instance).unwrap_or_else(dash),
+        doing(instance).map_or_else(dash, |doing| cut(&doing)),
     ]
+}
+
+/// The beginning of a text that is too long for a table; `berth status KEY` shows all.
+fn cut(text: &str) -> String {
+    const CHARACTERS: usize = 60;
+    match text.char_indices().nth(CHARACTERS) {
+        Some((at, _)) => format!("{}…", &text[..at]),
+        None => text.to_owned(),
+    }
 }
 
 fn goal_words(instance: &InstanceStatus) -> String {

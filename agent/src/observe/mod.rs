@@ -90,6 +90,8 @@ pub struct ContainerFacts {
     pub made_from: String,
     /// Digest of the image's configuration.
     pub image_digest: String,
+    /// The port that its server was given.
+    pub port: Option<u16>,
     /// The limits it was last given.
     pub limits: Limits,
     /// When it was made.

@@ -84,6 +84,7 @@ fn container_facts(container: Container) -> Observed<ContainerFacts> {
         purpose: Purpose::from_label(&label(labels::PURPOSE)),
         made_from: label(labels::MADE_FROM),
         image_digest: label(labels::IMAGE),
+        port: label(labels::PORT).parse().ok(),
         created_at: i64::try_from(record.created_at_ms)
             .ok()
             .and_then(|ms| Timestamp::from_millisecond(ms).ok())
@@ -102,6 +103,7 @@ impl ContainerFacts {
             purpose: None,
             made_from: String::new(),
             image_digest: String::new(),
+            port: None,
             limits: berth_runtime::Limits::default(),
             created_at: Timestamp::UNIX_EPOCH,
             notes: Vec::new(),
@@ -111,6 +113,9 @@ impl ContainerFacts {
 
 fn server(host: &Host, key: &EntryKey, entry: &Entry) -> Observed<ServerFacts> {
     let socket = host.config.socket_dir(key).join(labels::SOCKET);
+    if !socket.exists() {
+        return Observed::Unknown("it does not listen yet".to_owned());
+    }
     match ask(&socket, entry) {
         Ok(facts) => Observed::Present(facts),
         Err(error) => Observed::Unknown(files::chain(&error).join(": ")),
@@ -232,7 +237,7 @@ pub(super) fn strays(host: &Host, goals: &Goals) -> Vec<ContainerFacts> {
 }
 
 /// Whether someone else listens on the instance's port, tried by bind(2). Not asked while
-/// its own container may hold it.
+/// its own container may hold it; one with another port, from an earlier goal, doesn't.
 fn port_taken(
     config: &Config,
     entry: &Entry,
@@ -240,7 +245,10 @@ fn port_taken(
 ) -> Observed<SocketAddr> {
     let free = match container {
         Observed::Absent => true,
-        Observed::Present(container) => matches!(container.state, ContainerState::Exited(_)),
+        Observed::Present(container) => {
+            matches!(container.state, ContainerState::Exited(_))
+                || container.port.is_some_and(|port| port != entry.port)
+        }
         Observed::Unknown(_) => false,
     };
     if entry.state != GoalState::Started || !free {

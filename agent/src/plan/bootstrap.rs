@@ -11,7 +11,7 @@ use berth_model::{
 
 use super::{Decision, Plan, Step, Subject, Verb, shared, spec, step::donor_in};
 use crate::{
-    data::{DataState, Marker, Origin, marker::MARKER_VERSION},
+    data::{DataFacts, DataState, Marker, Origin, marker::MARKER_VERSION},
     mysql::CloneState,
     observe::{Observation, Observed, ServerFacts},
 };
@@ -28,7 +28,8 @@ pub(super) fn make(subject: &Subject<'_>, state: InstanceState) -> Decision {
         Ok(tree) => tree,
         Err(decision) => return decision,
     };
-    if let Some(decision) = another_master(subject, state)
+    if let Some(decision) = half_seeded(subject, state)
+        .or_else(|| another_master(subject, state))
         .or_else(|| subject.port_taken(state))
         .or_else(|| disk_full(subject, state))
     {
@@ -69,6 +70,20 @@ pub(super) fn make(subject: &Subject<'_>, state: InstanceState) -> Decision {
         }
         Err(why) => Decision::blocked(state, why),
     }
+}
+
+/// Blocked, if the goal made a master of what was to be seeded: its cluster has, or had, data
+/// elsewhere, so an empty one must not take its place.
+fn half_seeded(subject: &Subject<'_>, state: InstanceState) -> Option<Decision> {
+    let Observed::Present(DataFacts::Own { marker, .. }) = &subject.seen.data else { return None };
+    let master = subject.entry().role == Role::Master;
+    (master && marker.origin == Origin::Cloned).then(|| {
+        Decision::blocked(
+            state,
+            "the goal was minion, and its seed is not complete; no empty master is made of it. \
+             Make it a minion again, or set its state to removed first",
+        )
+    })
 }
 
 /// Blocked, if another entry of the cluster is a master: an empty one beside it would be
@@ -114,6 +129,9 @@ fn disk_full(subject: &Subject<'_>, state: InstanceState) -> Option<Decision> {
 /// Leads a seeding server through CLONE. It ends by itself when that is done.
 pub(super) fn seed(subject: &Subject<'_>, from: &str) -> Decision {
     const STATE: InstanceState = InstanceState::Bootstrapping;
+    if let Some(decision) = half_seeded(subject, STATE) {
+        return decision;
+    }
     let server = match &subject.seen.server {
         Observed::Present(server) => server,
         Observed::Absent => return Decision::waiting(STATE, "waiting for the seeding server"),

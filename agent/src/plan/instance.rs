@@ -237,11 +237,26 @@ fn running(subject: &Subject<'_>, marker: &Marker, container: &ContainerFacts) -
             if container.made_from == spec::made_from(subject) {
                 return serve::hold(subject, marker);
             }
-            // The goal has changed in what only a new container can have.
-            Decision::act(InstanceState::Down, end_container(subject))
+            replace(subject, marker)
         }
         // Begun for what the data is no longer, or not yet: half-made data never serves.
         _ => Decision::act(InstanceState::Bootstrapping, end_container(subject)),
+    }
+}
+
+/// The goal has changed in what only a new container can have. The old one is ended only if
+/// a new one can be made.
+fn replace(subject: &Subject<'_>, marker: &Marker) -> Decision {
+    let next = start(subject, InstanceState::Down);
+    match next.blocked.or(next.waiting) {
+        None => Decision::act(InstanceState::Down, end_container(subject)),
+        Some(why) => {
+            let why = format!(
+                "its goal asks for a new container, which can't be made yet, so the old one runs \
+                 on: {why}"
+            );
+            Decision { blocked: Some(why), ..serve::hold(subject, marker) }
+        }
     }
 }
 

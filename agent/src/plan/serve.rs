@@ -28,6 +28,10 @@ pub(super) fn hold(subject: &Subject<'_>, marker: &Marker) -> Decision {
         Observed::Unknown(why) => return unanswered(subject, marker, why),
     };
     let mut decision = match subject.entry().role {
+        Role::Master if marker.state != DataState::Ready => Decision::blocked(
+            InstanceState::Promoting,
+            "its data was cloned and has not been verified; this version makes no master of a minion",
+        ),
         Role::Master => master(subject, marker, server),
         Role::Minion => replica::minion(subject, marker, server),
     };

@@ -13,9 +13,7 @@ use super::{
 use crate::{
     config::Config,
     data::{DataFacts, DataState, Marker},
-    observe::{
-        ContainerFacts, ContainerState, InstanceObservation, Observation, Observed, Purpose,
-    },
+    observe::{ContainerFacts, InstanceObservation, Observation, Observed, Purpose},
 };
 
 /// The lane in which an image is unpacked. The colon keeps it apart from entry keys.
@@ -104,7 +102,8 @@ fn left_over(stray: &ContainerFacts) -> Option<(String, Vec<Step>)> {
 fn needs_image(seen: &InstanceObservation) -> bool {
     match &seen.container {
         Observed::Absent => true,
-        Observed::Present(container) => matches!(container.state, ContainerState::Exited(_)),
+        // One that runs needs the image too if its goal names another now.
+        Observed::Present(_) => true,
         Observed::Unknown(_) => false,
     }
 }

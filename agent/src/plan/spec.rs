@@ -28,6 +28,8 @@ pub mod labels {
     pub const PURPOSE: &str = "berth.purpose";
     /// Label: what of the goal it was made from.
     pub const MADE_FROM: &str = "berth.made-from";
+    /// Label: the port that the server was given.
+    pub const PORT: &str = "berth.port";
     /// Label: digest of the image's configuration.
     pub const IMAGE: &str = "berth.image";
     /// Name of the server's socket in its directory, on the host and in the container.
@@ -123,6 +125,7 @@ fn container(
         _ => return Err("the image is not known".to_owned()),
     };
     spec.labels = label(subject.key.as_str(), purpose.label(), &made_from(subject), &digest);
+    spec.labels.insert(labels::PORT.to_owned(), entry.port.to_string());
     Ok(Step::StartContainer {
         spec: Box::new(spec),
         dirs: vec![(socket_dir, owner), (tmp_dir, owner)],

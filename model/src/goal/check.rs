@@ -1,7 +1,10 @@
 //! What the fields of one entry must be together.
 
 use super::{Bootstrap, Entry, GoalState, Network, Role, SourceName, raw::RawEntry, variables};
-use crate::names::EntryKey;
+use crate::{
+    names::EntryKey,
+    size::{HostShare, SERVER_BYTES_MIN},
+};
 
 /// A rule that an entry breaks.
 #[derive(Debug)]
@@ -20,6 +23,7 @@ pub(super) fn entry(key: &EntryKey, raw: RawEntry) -> Result<Entry, Broken> {
     let data = raw.data;
     check_app_id(key, raw.app_id.as_deref())?;
     check_port("data.port", data.port)?;
+    check_size(data.size)?;
     let source = source(data.role, data.master_host, data.master_port)?;
     check_limits(&data.io, &data.cpu)?;
     check_not_yet(&data.network, &data.bootstrap, &data.sidecars, raw.state)?;
@@ -66,6 +70,17 @@ fn check_port(field: &'static str, port: u16) -> Result<(), Broken> {
         return broken(field, "found 0, expected a port from 1 to 65535", "choose a port");
     }
     Ok(())
+}
+
+fn check_size(size: HostShare) -> Result<(), Broken> {
+    match size {
+        HostShare::Bytes(bytes) if bytes.get() < SERVER_BYTES_MIN => broken(
+            "data.size",
+            format!("found {bytes}, expected at least {} MiB", SERVER_BYTES_MIN >> 20),
+            "give the instance more memory",
+        ),
+        _ => Ok(()),
+    }
 }
 
 fn source(

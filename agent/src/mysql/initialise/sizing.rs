@@ -9,7 +9,7 @@
 //!   8 GiB set aside for connections, sorts, temporary tables and the page cache of logs.
 
 /// The smallest limit that a server runs in.
-pub const MIN_MEMORY: u64 = 384 * MIB;
+pub const MIN_MEMORY: u64 = berth_model::size::SERVER_BYTES_MIN;
 
 /// Below this limit `performance_schema` is kept small.
 const SMALL_BELOW: u64 = 2 * GIB;
@@ -40,7 +40,11 @@ const SMALL: &[&str] = &[
 
 /// A limit below [`MIN_MEMORY`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{limit} bytes of memory are too few for a server: it needs {MIN_MEMORY}")]
+#[error(
+    "{} MiB of memory are too few for a server, it needs {} MiB; give it a larger size",
+    limit >> 20,
+    MIN_MEMORY >> 20
+)]
 pub struct SizingError {
     limit: u64,
 }

@@ -85,6 +85,7 @@ fn each_kind_of_mistake_refuses_its_entry() {
         (with("\"role\": \"minion\", \"colour\": 1"), "data.colour", "unknown field"),
         (with("\"role\": 7"), "data.role", "found 7, expected a word"),
         (FLEET.replace("\"all\"", "\"most\""), "data.size", "\"most\""),
+        (FLEET.replace("\"all\"", "\"100MiB\""), "data.size", "at least 384 MiB"),
         (FLEET.replace("\"all\"", "4096"), "data.size", "bare number 4096"),
         (FLEET.replace("\"started\"", "\"paused\""), "state", "paused"),
         (FLEET.replace("\"master_host\": \"dbhost30\",", ""), "data.master_host", "without"),

@@ -251,7 +251,13 @@ impl Config {
     /// The directory of an instance's socket, on the host.
     #[must_use]
     pub fn socket_dir(&self, key: &EntryKey) -> PathBuf {
-        self.run_dir.join("sockets").join(key.as_str())
+        self.sockets_dir().join(key.as_str())
+    }
+
+    /// The directories of all sockets.
+    #[must_use]
+    pub fn sockets_dir(&self) -> PathBuf {
+        self.run_dir.join("sockets")
     }
 
     /// The log of an instance's server.

@@ -60,7 +60,15 @@ pub(super) fn stop(host: &Host, id: &ContainerId, grace: Duration) -> Result<(),
 }
 
 pub(super) fn remove(host: &Host, id: &ContainerId) -> Result<(), StepError> {
-    host.runtime.remove(id, REMOVE_WAIT).map_err(failed("remove"))
+    host.runtime.remove(id, REMOVE_WAIT).map_err(failed("remove"))?;
+    // The directory of its socket was made for it, and is made again for the next.
+    let sockets = host.config.sockets_dir().join(id.as_str());
+    match fs::remove_dir_all(&sockets) {
+        Err(source) if source.kind() != io::ErrorKind::NotFound => {
+            Err(DirectoryError::Remove { path: sockets, source }.into())
+        }
+        _ => Ok(()),
+    }
 }
 
 pub(super) fn set_limits(host: &Host, id: &ContainerId, limits: &Limits) -> Result<(), StepError> {

@@ -15,4 +15,6 @@ pub mod observe;
 pub mod plan;
 pub mod reconcile;
 pub mod status;
+#[cfg(test)]
+mod testing;
 pub mod wake;

@@ -1,0 +1,203 @@
+//! Worlds, goals and events to try the planner on.
+
+use berth_model::goal::Role;
+use berth_runtime::ExitStatus;
+use proptest::{collection::vec, option, prelude::*, sample::select};
+
+use crate::{
+    data::{DataState, Marker, Origin},
+    mysql::CloneState,
+    observe::Purpose,
+    testing::{
+        config,
+        entries::{Entry, master, minion},
+        key, start_of_time,
+        world::{Container, Database, Directory, Place, Process, Server, World, exit},
+    },
+};
+
+/// The instances of a cluster.
+pub(super) const NAMES: [&str; 3] = ["db1", "db2", "db3"];
+const PORTS: [u16; 3] = [7001, 7002, 7003];
+
+/// A master and two minions.
+pub(super) fn steady_goals() -> [Entry; 3] {
+    [master("db1", 7001), minion("db2", 7002, 7001), minion("db3", 7003, 7001)]
+}
+
+/// What operators may want of the cluster, one after the other in any order.
+pub(super) fn goals_at(which: usize) -> [Entry; 3] {
+    let [db1, db2, db3] = steady_goals();
+    let follower = |name, port| minion(name, port, 7002);
+    match which {
+        0 => [db1, db2, db3],
+        1 => [db1.disabled(), db2, db3.disabled()],
+        2 => [db1.state("stopped"), db2, db3.state("removed")],
+        // The second is to be the master: before it was made, this is a new cluster.
+        3 => [follower("db1", 7001), master("db2", 7002), follower("db3", 7003)],
+        4 => [db1.state("stopped"), master("db2", 7002), follower("db3", 7003)],
+        _ => [db1.with("port", 7011), minion("db2", 7012, 7011), minion("db3", 7003, 7011)],
+    }
+}
+
+/// What happens to a host.
+#[derive(Debug, Clone)]
+pub(super) enum Event {
+    Pass,
+    /// One step of one of the lanes at work.
+    Step(usize),
+    Tick,
+    /// Lanes that were in the middle of a step, a bit each.
+    KillAgent(u8),
+    KillServer(usize),
+    Goals(usize),
+}
+
+/// A life of a host, in which the goals are among these.
+pub(super) fn events(goals: std::ops::Range<usize>) -> impl Strategy<Value = Vec<Event>> {
+    let event = prop_oneof![
+        6 => Just(Event::Pass),
+        12 => (0usize..4).prop_map(Event::Step),
+        6 => Just(Event::Tick),
+        2 => any::<u8>().prop_map(Event::KillAgent),
+        2 => (0..NAMES.len()).prop_map(Event::KillServer),
+        2 => goals.prop_map(Event::Goals),
+    ];
+    vec(event, 0..120)
+}
+
+/// What is not known of each instance, and of the host; a bit each. Mostly nothing.
+pub(super) fn unknowns() -> impl Strategy<Value = ([u8; 3], u8)> {
+    let one = || prop_oneof![2 => Just(0u8), 3 => 0u8..32];
+    ([one(), one(), one()], prop_oneof![2 => Just(0u8), 1 => 0u8..8])
+}
+
+/// Any world in which no two servers take writes already; the rest is the planner's task.
+pub(super) fn arbitrary_world() -> impl Strategy<Value = World> {
+    let places = [place(0), place(1), place(2)];
+    (0usize..6, any::<bool>(), any::<bool>(), places).prop_map(
+        |(goals, unpacked, template, places)| {
+            let mut world = World::new(config(), &goals_at(goals));
+            (world.unpacked, world.template) = (unpacked || template, template);
+            let mut writer = false;
+            for (name, mut place) in NAMES.into_iter().zip(places) {
+                if let Some(container) = &mut place.container
+                    && let Process::Running(server) = &mut container.process
+                    && container.purpose == Purpose::Serve
+                {
+                    server.super_read_only |= writer;
+                    writer |= !server.super_read_only;
+                }
+                *world.place(&key(name)) = place;
+            }
+            world
+        },
+    )
+}
+
+fn place(which: usize) -> impl Strategy<Value = Place> {
+    (option::weighted(0.9, directory(which)), option::weighted(0.8, container(which))).prop_map(
+        |(data, container)| {
+            let mut place = Place { data, container, ..Place::default() };
+            make_possible(&mut place);
+            place
+        },
+    )
+}
+
+fn directory(which: usize) -> impl Strategy<Value = Directory> {
+    let from = || "127.0.0.1:7001".to_owned();
+    let state = select(vec![
+        DataState::Initialising,
+        DataState::Seeding { from: from() },
+        DataState::Seeded { from: from() },
+        DataState::Ready,
+        DataState::Ready,
+    ]);
+    let origin = select(vec![Origin::Initialised, Origin::Cloned]);
+    let role = select(vec![None, Some(Role::Master), Some(Role::Minion)]);
+    let marker = (state, origin, role).prop_map(move |(state, origin, role)| Marker {
+        version: 1,
+        instance: key(NAMES[which]),
+        state,
+        origin,
+        role,
+        created_at: start_of_time(),
+    });
+    (marker, database(which)).prop_map(|(marker, database)| Directory { marker, database })
+}
+
+fn database(which: usize) -> impl Strategy<Value = Database> {
+    let source = option::of(select(PORTS.to_vec()));
+    let clone = option::of(select(vec![
+        CloneState::NotStarted,
+        CloneState::Interrupted,
+        CloneState::Completed,
+        CloneState::Failed,
+    ]));
+    let number = u32::try_from(which).unwrap() + 1;
+    (0u64..3, any::<bool>(), source, clone).prop_map(move |(written, accounts, source, clone)| {
+        let mut database = Database {
+            server: Some(number),
+            accounts,
+            source,
+            clone: clone.map(|state| (state, 7001)),
+            ..Database::default()
+        };
+        (0..written).for_each(|_| database.write());
+        database
+    })
+}
+
+fn container(which: usize) -> impl Strategy<Value = Container> {
+    let purpose = select(vec![Purpose::Seed, Purpose::Serve, Purpose::Serve]);
+    let process = prop_oneof![
+        1 => Just(Process::Creating),
+        4 => server().prop_map(Process::Running),
+        1 => select(vec![ExitStatus::Code(0), ExitStatus::Code(16), ExitStatus::Signal(9)])
+            .prop_map(|status| Process::Exited(exit(status))),
+    ];
+    (purpose, process, any::<bool>()).prop_map(move |(purpose, process, old)| Container {
+        purpose,
+        made_from: match old {
+            true => "an older goal".to_owned(),
+            false => format!("image=berth/mysql:9.7 port={} size=4GiB", PORTS[which]),
+        },
+        limits: Default::default(),
+        created_at: start_of_time(),
+        port: PORTS[which],
+        process,
+    })
+}
+
+fn server() -> impl Strategy<Value = Server> {
+    (any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>()).prop_map(
+        |(answers, super_read_only, offline, threads)| Server {
+            answers,
+            super_read_only,
+            offline,
+            threads,
+            ..Server::booted(Purpose::Serve, 7)
+        },
+    )
+}
+
+/// Takes away what no history leads to, so that what the model calls wrong is the planner's
+/// doing.
+fn make_possible(place: &mut Place) {
+    let purpose = place.container.as_ref().map(|container| container.purpose);
+    if let Some(data) = &mut place.data {
+        data.database.precious = data.marker.state == DataState::Ready;
+        let half_made = data.marker.state == DataState::Initialising;
+        let cloned = data.database.clone.is_some_and(|(state, _)| state == CloneState::Completed);
+        data.database.torn = half_made || (!data.database.precious && !cloned);
+    }
+    let ready = place.data.as_ref().is_some_and(|data| data.database.precious);
+    if let Some((server, database)) = place.running() {
+        server.threads &= database.source.is_some();
+        server.offline |= !ready;
+        if purpose == Some(Purpose::Seed) {
+            server.super_read_only = false;
+        }
+    }
+}

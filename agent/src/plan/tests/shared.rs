@@ -1,0 +1,155 @@
+//! Work that several instances wait for: images and templates.
+
+use berth_model::status::{InstanceState::Absent, LastStep};
+
+use super::scene::{
+    MASTER, MINION,
+    Says::{Blocked, Waits},
+    Scene, entries, no_container, table, unknown,
+};
+use crate::{
+    observe::Observed,
+    plan::{Plan, Step, shared},
+    testing::{
+        config,
+        entries::master,
+        world::{DIGEST, World},
+    },
+};
+
+fn host(unpacked: bool, template: bool) -> Scene {
+    let mut world = World::new(config(), &entries());
+    (world.unpacked, world.template) = (unpacked, template);
+    Scene::of(&super::agent::Agent::new(world))
+}
+
+fn lanes(plan: &Plan) -> Vec<String> {
+    plan.shared.keys().cloned().collect()
+}
+
+fn image() -> String {
+    shared::image_lane(DIGEST)
+}
+
+fn template() -> String {
+    shared::template_lane(DIGEST)
+}
+
+/// The scene, in which this lane's last step failed.
+fn failing(scene: Scene, lane: &str) -> Scene {
+    scene.with(|scene| {
+        let now = scene.now;
+        let remembered = scene.journal.entry(lane.to_owned()).or_default();
+        remembered.failed(now, 0.0);
+        remembered.last_step = Some(LastStep {
+            step: "some step".into(),
+            at: now,
+            error: vec!["outer".into(), "inner".into()],
+        });
+    })
+}
+
+#[test]
+fn instances_wait_for_the_image_then_for_the_template() {
+    let (packed, unpacked) = (host(false, false), host(true, false));
+    assert_eq!(lanes(&packed.plan()), [image()]);
+    assert_eq!(lanes(&unpacked.plan()), [template()]);
+    assert_eq!(lanes(&host(true, true).plan()), [""; 0]);
+    let fails = Blocked("which fails: outer: inner");
+    table([
+        (
+            "to be unpacked, a master",
+            packed.decide(MASTER),
+            Absent,
+            &[],
+            Waits("image berth/mysql:9.7 to be unpacked"),
+        ),
+        (
+            "to be unpacked, a minion",
+            packed.decide(MINION),
+            Absent,
+            &[],
+            Waits("image berth/mysql:9.7 to be unpacked"),
+        ),
+        ("no template", unpacked.decide(MASTER), Absent, &[], Waits("a template data directory")),
+        ("unpacking fails", failing(packed.clone(), &image()).decide(MASTER), Absent, &[], fails),
+        (
+            "no template can be made",
+            failing(unpacked.clone(), &template()).decide(MINION),
+            Absent,
+            &[],
+            fails,
+        ),
+    ]);
+}
+
+#[test]
+fn a_shared_lane_waits_for_its_retry_and_for_itself() {
+    for (scene, lane) in [(host(false, false), image()), (host(true, false), template())] {
+        let later = failing(scene.clone(), &lane);
+        assert_eq!(lanes(&later.plan()), [""; 0], "{lane} is tried again before its time");
+        let due = later.clone().with(|scene| scene.now = scene.journal[&lane].retry_at.unwrap());
+        assert_eq!(lanes(&due.plan()), std::slice::from_ref(&lane));
+        let busy = scene.with(|scene| {
+            scene.observation.busy.insert(lane.clone(), "unpack".into());
+        });
+        assert_eq!(lanes(&busy.plan()), [""; 0], "{lane} is at work");
+    }
+}
+
+#[test]
+fn nothing_is_made_that_no_started_instance_needs() {
+    let [first, second] = entries();
+    let stopped = [first.state("stopped"), second.state("removed")];
+    for (name, scene) in [
+        ("nothing started", host(false, false).wants(&stopped)),
+        (
+            "all have data",
+            Scene::converged().sees(MASTER, no_container).with(|scene| {
+                for image in scene.observation.images.values_mut() {
+                    if let Observed::Present(image) = image {
+                        image.tree.as_mut().unwrap().template = false;
+                    }
+                }
+            }),
+        ),
+        (
+            "the containers are unknown",
+            host(false, false)
+                .sees(MASTER, |seen| seen.container = unknown())
+                .sees(MINION, |seen| seen.container = unknown()),
+        ),
+        (
+            "the image is unknown",
+            host(false, false).with(|scene| {
+                for image in scene.observation.images.values_mut() {
+                    *image = unknown();
+                }
+            }),
+        ),
+    ] {
+        assert_eq!(lanes(&scene.plan()), [""; 0], "{name}");
+    }
+}
+
+#[test]
+fn a_template_is_made_without_a_network_of_its_own_data() {
+    let mut plan = host(true, false).plan();
+    let steps = plan.shared.remove(&template()).unwrap();
+    let [Step::MakeTemplate { dir, init, spec, .. }] = &steps[..] else { panic!("{steps:?}") };
+    assert!(dir.starts_with("/var/lib/berth/data/.templates"), "{}", dir.display());
+    assert!(init.0.starts_with(dir) && init.1.contains("auth_socket"));
+    assert!(spec.args.iter().any(|arg| arg == "--initialize-insecure"), "{:?}", spec.args);
+}
+
+#[test]
+fn each_image_has_its_own_lane() {
+    let other = master("db7", 7007).with("cluster", "x").with("image", "berth/mysql:8.4");
+    let mut world = World::new(config(), &[master("db1", 7001), other]);
+    (world.unpacked, world.template) = (false, false);
+    let mut scene = Scene::of(&super::agent::Agent::new(world));
+    if let Some(Observed::Present(image)) = scene.observation.images.get_mut("berth/mysql:8.4") {
+        image.config_digest = DIGEST.replace("sha256:0123", "sha256:4567");
+    }
+    assert_eq!(lanes(&scene.plan()).len(), 2);
+}

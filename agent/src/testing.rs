@@ -1,0 +1,50 @@
+//! What tests of several modules share: goals from real documents, and a model of a host
+//! that takes steps as the real one would.
+//!
+//! [`entries`] writes goal documents; [`world`] is the model. Nothing here is compiled into
+//! the program.
+
+pub(crate) mod entries;
+pub(crate) mod world;
+
+use std::time::Duration;
+
+use berth_model::EntryKey;
+use jiff::Timestamp;
+
+use crate::config::Config;
+
+/// The host of all entries in tests.
+pub(crate) const HOST: &str = "h1";
+/// The image of entries that name none.
+pub(crate) const IMAGE: &str = "berth/mysql:9.7";
+
+/// When tests begin.
+pub(crate) fn start_of_time() -> Timestamp {
+    Timestamp::from_second(1_800_000_000).unwrap()
+}
+
+/// The key of the entry called `name` on [`HOST`].
+pub(crate) fn key(name: &str) -> EntryKey {
+    format!("{HOST}-{name}").parse().unwrap()
+}
+
+/// A host of 64 GiB. Nothing is at its paths unless a test puts them below a directory.
+pub(crate) fn config() -> Config {
+    Config {
+        host: HOST.parse().unwrap(),
+        goal_dir: "/etc/berth/goal.d".into(),
+        state_dir: "/var/lib/berth".into(),
+        data_dir: "/var/lib/berth/data".into(),
+        images_dir: "/var/lib/berth/images".into(),
+        run_dir: "/run/berth".into(),
+        log_dir: "/var/log/berth".into(),
+        cgroup: "berth".into(),
+        image: IMAGE.into(),
+        fleet_key: "/etc/berth/fleet.key".into(),
+        memory_bytes: 64 << 30,
+        bind_address: std::net::Ipv4Addr::UNSPECIFIED.into(),
+        interval: Duration::from_secs(30),
+        hosts: std::collections::BTreeMap::new(),
+    }
+}

@@ -1,0 +1,419 @@
+//! A model of a host: directories, containers and servers that take the planner's steps as
+//! the real ones would, refuse what those would refuse, and change by themselves as time
+//! passes. It is read by [`World::observe`] as the probes read a host.
+//!
+//! The model also keeps watch: what must never be, whoever asked for it and whatever was
+//! killed, is written down in [`World::wrongs`]:
+//! - two servers of one cluster that take writes;
+//! - clients let in to data whose marker is not `ready`, or that a CLONE has torn;
+//! - data that was once ready thrown away, or changed under a running server;
+//! - torn data marked ready, or a server that replicates taking writes.
+//!
+//! It knows nothing of time spans, memory or the network between hosts.
+
+mod observe;
+mod sql;
+mod time;
+
+use std::{collections::BTreeMap, fmt, path::Path, sync::Arc};
+
+use berth_model::{EntryKey, goal::Goals};
+use berth_runtime::{ContainerSpec, ExitInfo, ExitStatus, Limits};
+use jiff::Timestamp;
+
+use super::{entries, entries::Entry, start_of_time};
+use crate::{
+    config::Config,
+    data::{DataState, Marker},
+    mysql::{CloneState, GtidSet},
+    observe::Purpose,
+    plan::{Step, labels},
+};
+
+/// The digest of the one image of this world.
+pub(crate) const DIGEST: &str =
+    "sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+/// The owner of its data.
+pub(crate) const OWNER: (u32, u32) = (999, 998);
+
+/// A host with its goals.
+#[derive(Clone)]
+pub(crate) struct World {
+    pub(crate) config: Config,
+    pub(crate) goals: Arc<Goals>,
+    pub(crate) places: BTreeMap<EntryKey, Place>,
+    pub(crate) unpacked: bool,
+    pub(crate) template: bool,
+    pub(crate) now: Timestamp,
+    pub(crate) wrongs: Vec<String>,
+    servers_made: u32,
+}
+
+impl fmt::Debug for World {
+    /// Short enough to be read when a property fails.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (key, goal) in &self.goals.own {
+            writeln!(f, "{key}: {}\n    {:?}", goal.placed.text, self.places[key])?;
+        }
+        write!(f, "unpacked {}, template {}", self.unpacked, self.template)
+    }
+}
+
+/// What there is of one instance.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct Place {
+    pub(crate) data: Option<Directory>,
+    pub(crate) container: Option<Container>,
+    pub(crate) trash: Vec<Directory>,
+}
+
+/// A data directory.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Directory {
+    pub(crate) marker: Marker,
+    pub(crate) database: Database,
+}
+
+/// What a data directory holds.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct Database {
+    /// The server's number; `None` before its first start.
+    pub(crate) server: Option<u32>,
+    pub(crate) executed: GtidSet,
+    /// How many transactions it has written itself.
+    pub(crate) written: u64,
+    pub(crate) accounts: bool,
+    /// The port of the source on this host that it replicates from.
+    pub(crate) source: Option<u16>,
+    pub(crate) clone: Option<(CloneState, u16)>,
+    /// Half a copy, or what a CLONE that did not complete has left.
+    pub(crate) torn: bool,
+    /// Was marked ready once: it may hold what nobody else has.
+    pub(crate) precious: bool,
+}
+
+/// A container.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Container {
+    pub(crate) purpose: Purpose,
+    pub(crate) made_from: String,
+    pub(crate) limits: Limits,
+    pub(crate) created_at: Timestamp,
+    pub(crate) port: u16,
+    pub(crate) process: Process,
+}
+
+/// What runs in a container.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Process {
+    /// The agent died while it made the container.
+    Creating,
+    /// A server.
+    Running(Server),
+    /// A server that has ended.
+    Exited(ExitInfo),
+}
+
+/// A server as it runs: what a restart forgets.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Server {
+    pub(crate) pid: u32,
+    pub(crate) answers: bool,
+    pub(crate) super_read_only: bool,
+    pub(crate) offline: bool,
+    pub(crate) sync_binlog: u32,
+    pub(crate) flush: u32,
+    pub(crate) semi_source: bool,
+    pub(crate) semi_replica: bool,
+    /// Whether the replication threads are started.
+    pub(crate) threads: bool,
+    pub(crate) globals: BTreeMap<String, String>,
+    /// The port of the donor that it clones from.
+    pub(crate) cloning: Option<u16>,
+}
+
+impl Server {
+    /// As mysqld starts by the arguments of `initialise::server_args`.
+    pub(crate) fn booted(purpose: Purpose, pid: u32) -> Self {
+        Self {
+            pid,
+            answers: false,
+            super_read_only: purpose == Purpose::Serve,
+            offline: purpose == Purpose::Serve,
+            sync_binlog: 1,
+            flush: 1,
+            semi_source: false,
+            semi_replica: false,
+            threads: false,
+            globals: BTreeMap::new(),
+            cloning: None,
+        }
+    }
+}
+
+impl World {
+    /// A host on which there is nothing but the image.
+    pub(crate) fn new(config: Config, entries: &[Entry]) -> Self {
+        let mut world = Self {
+            goals: Arc::new(entries::goals(&config, &[])),
+            config,
+            places: BTreeMap::new(),
+            unpacked: false,
+            template: false,
+            now: start_of_time(),
+            wrongs: Vec::new(),
+            servers_made: 0,
+        };
+        world.set_goals(entries);
+        world
+    }
+
+    /// Gives the host other goals. What there is, stays.
+    pub(crate) fn set_goals(&mut self, entries: &[Entry]) {
+        self.goals = Arc::new(entries::goals(&self.config, entries));
+        for key in self.goals.own.keys() {
+            self.places.entry(key.clone()).or_default();
+        }
+    }
+
+    pub(crate) fn place(&mut self, key: &EntryKey) -> &mut Place {
+        self.places.entry(key.clone()).or_default()
+    }
+
+    /// Does one step. The error is what the real one would refuse it with.
+    pub(crate) fn apply(&mut self, step: &Step) -> Result<(), String> {
+        match step {
+            Step::UnpackImage { .. } => self.unpacked = true,
+            Step::MakeTemplate { .. } => {
+                if !self.unpacked {
+                    return Err("the image is not unpacked".to_owned());
+                }
+                self.template = true;
+            }
+            Step::CreateData { instance_dir, marker, .. } => {
+                self.create(&key_of(instance_dir), marker)?;
+            }
+            Step::Mark { instance_dir, marker } => self.mark(&key_of(instance_dir), marker)?,
+            Step::MoveAside { instance_dir, .. } => self.move_aside(&key_of(instance_dir)),
+            Step::StartContainer { spec, .. } => self.start(spec)?,
+            Step::StopContainer { id, .. } => self.end(&parse(id.as_str()), ExitStatus::Code(0)),
+            Step::RemoveContainer { id } => {
+                let place = self.place(&parse(id.as_str()));
+                if place.server().is_some() {
+                    return Err("the container still runs".to_owned());
+                }
+                place.container = None;
+            }
+            Step::RecordCrash { .. } | Step::RotateLog { .. } => {}
+            Step::SetLimits { id, limits } => {
+                let container = self.place(&parse(id.as_str())).container.as_mut();
+                container.ok_or("no such container")?.limits = (**limits).clone();
+            }
+            Step::Sql { socket_dir, verb } => self.say(&key_of(socket_dir), verb)?,
+        }
+        self.look_for_wrongs();
+        Ok(())
+    }
+
+    /// The agent dies in the middle of a step: what a step of several acts leaves.
+    pub(crate) fn interrupt(&mut self, step: &Step) {
+        match step {
+            Step::CreateData { instance_dir, marker, .. } => {
+                let key = key_of(instance_dir);
+                let half = Marker { state: DataState::Initialising, ..marker.clone() };
+                if self.create(&key, &half).is_ok()
+                    && let Some(data) = &mut self.place(&key).data
+                {
+                    data.database.torn = true;
+                }
+            }
+            Step::StartContainer { spec, .. } => {
+                if self.start(spec).is_ok()
+                    && let Some(container) = &mut self.place(&parse(spec.id.as_str())).container
+                {
+                    container.process = Process::Creating;
+                }
+            }
+            // One act each, which is done or not; done but not noted is the harder case.
+            _ => drop(self.apply(step)),
+        }
+        self.look_for_wrongs();
+    }
+
+    fn create(&mut self, key: &EntryKey, marker: &Marker) -> Result<(), String> {
+        if !self.template {
+            return Err("there is no template".to_owned());
+        }
+        let place = self.place(key);
+        if place.data.as_ref().is_some_and(|data| data.marker.state == DataState::Ready) {
+            return Err("the data is marked ready".to_owned());
+        }
+        let mut wrongs = Vec::new();
+        if place.server().is_some() {
+            wrongs.push(format!("{key}: data made anew under a running server"));
+        }
+        if place.data.as_ref().is_some_and(|data| data.database.precious) {
+            wrongs.push(format!("{key}: data that was ready is thrown away"));
+        }
+        let precious = marker.state == DataState::Ready;
+        let database = Database { precious, ..Database::default() };
+        place.data = Some(Directory { marker: marker.clone(), database });
+        self.wrongs.extend(wrongs);
+        Ok(())
+    }
+
+    fn mark(&mut self, key: &EntryKey, marker: &Marker) -> Result<(), String> {
+        let data = self.place(key).data.as_mut().ok_or("no such directory")?;
+        data.marker = marker.clone();
+        let ready = marker.state == DataState::Ready;
+        data.database.precious |= ready;
+        if ready && data.database.torn {
+            self.wrongs.push(format!("{key}: torn data marked ready"));
+        }
+        Ok(())
+    }
+
+    fn move_aside(&mut self, key: &EntryKey) {
+        let place = self.place(key);
+        let runs = place.server().is_some();
+        let data = place.data.take();
+        place.trash.extend(data);
+        if runs {
+            self.wrongs.push(format!("{key}: data moved away under a running server"));
+        }
+    }
+
+    fn start(&mut self, spec: &ContainerSpec) -> Result<(), String> {
+        let key: EntryKey = parse(spec.id.as_str());
+        let label = |name: &str| spec.labels.get(name).cloned().unwrap_or_default();
+        let purpose = Purpose::from_label(&label(labels::PURPOSE)).ok_or("no purpose")?;
+        let port = spec.args.iter().find_map(|arg| arg.strip_prefix("--port=")?.parse().ok());
+        let port = port.ok_or("no port")?;
+        self.servers_made += 1;
+        let pid = 1000 + self.servers_made;
+        let taken = purpose == Purpose::Serve && self.serving(port).is_some();
+        let now = self.now;
+        let place = self.place(&key);
+        if place.container.is_some() {
+            return Err("the container exists".to_owned());
+        }
+        let data = place.data.as_mut().ok_or("the data directory is missing")?;
+        let number = data.database.server.get_or_insert(pid);
+        debug_assert!(*number > 0);
+        if let Some((state @ CloneState::Running, _)) = &mut data.database.clone {
+            *state = CloneState::Interrupted;
+        }
+        let process = match taken {
+            true => Process::Exited(exit(ExitStatus::Code(1))),
+            false => Process::Running(Server::booted(purpose, pid)),
+        };
+        place.container = Some(Container {
+            purpose,
+            made_from: label(labels::MADE_FROM),
+            limits: spec.limits.clone(),
+            created_at: now,
+            port,
+            process,
+        });
+        Ok(())
+    }
+
+    /// kill -9 of an instance's server, if one runs.
+    pub(crate) fn kill(&mut self, key: &EntryKey) {
+        self.end(key, ExitStatus::Signal(9));
+    }
+
+    /// The server of an instance ends, if it runs.
+    fn end(&mut self, key: &EntryKey, how: ExitStatus) {
+        let place = self.place(key);
+        let Some(server) = place.server() else { return };
+        let was_cloning = server.cloning.is_some();
+        if let (true, Some(data)) = (was_cloning, &mut place.data) {
+            data.database.torn = true;
+        }
+        if let Some(container) = &mut place.container {
+            container.process = Process::Exited(exit(how));
+        }
+    }
+
+    /// The instance whose server can be reached at this port, if there is one.
+    fn serving(&self, port: u16) -> Option<&EntryKey> {
+        let reachable = self.places.iter().find(|(_, place)| {
+            place.server().is_some()
+                && place.container.as_ref().is_some_and(|container| {
+                    container.purpose == Purpose::Serve && container.port == port
+                })
+        });
+        reachable.map(|(key, _)| key)
+    }
+
+    /// The data of the server at this port, if it lets in the accounts of other hosts.
+    fn source(&self, port: u16) -> Option<(&Server, &Database)> {
+        let place = &self.places[self.serving(port)?];
+        let (server, data) = (place.server()?, place.data.as_ref()?);
+        let open = server.answers && !server.offline && data.database.accounts;
+        open.then_some((server, &data.database))
+    }
+
+    fn look_for_wrongs(&mut self) {
+        let mut writers: BTreeMap<_, Vec<&EntryKey>> = BTreeMap::new();
+        let mut wrongs = Vec::new();
+        for (key, place) in &self.places {
+            let (Some(server), Some(container)) = (place.server(), &place.container) else {
+                continue;
+            };
+            if container.purpose != Purpose::Serve {
+                continue;
+            }
+            if let Some(goal) = self.goals.entry(key)
+                && !server.super_read_only
+            {
+                writers.entry(self.goals.cluster_of(goal)).or_default().push(key);
+            }
+            let unfit = place
+                .data
+                .as_ref()
+                .is_some_and(|data| data.marker.state != DataState::Ready || data.database.torn);
+            if !server.offline && unfit {
+                wrongs.push(format!("{key}: clients are let in to data that is not ready"));
+            }
+        }
+        for (cluster, keys) in writers.into_iter().filter(|(_, keys)| keys.len() > 1) {
+            wrongs.push(format!("cluster {cluster}: {keys:?} take writes"));
+        }
+        wrongs.retain(|wrong| !self.wrongs.contains(wrong));
+        self.wrongs.extend(wrongs);
+    }
+}
+
+impl Place {
+    /// The server, if one runs.
+    pub(crate) fn server(&self) -> Option<&Server> {
+        match &self.container.as_ref()?.process {
+            Process::Running(server) => Some(server),
+            _ => None,
+        }
+    }
+
+    /// The server and its data, if one runs.
+    pub(crate) fn running(&mut self) -> Option<(&mut Server, &mut Database)> {
+        match (&mut self.container.as_mut()?.process, &mut self.data) {
+            (Process::Running(server), Some(data)) => Some((server, &mut data.database)),
+            _ => None,
+        }
+    }
+}
+
+/// How a process ended, and nothing more known.
+pub(crate) fn exit(status: ExitStatus) -> ExitInfo {
+    ExitInfo { status: Some(status), ..ExitInfo::default() }
+}
+
+/// Directories of an instance are named by its key.
+fn key_of(dir: &Path) -> EntryKey {
+    parse(dir.file_name().unwrap().to_str().unwrap())
+}
+
+fn parse(name: &str) -> EntryKey {
+    name.parse().unwrap()
+}

@@ -53,16 +53,22 @@ lint: ## rustfmt and clippy, without warnings
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 
 .PHONY: deny
-deny: ## Licences, sources and advisories of all dependencies (installs cargo-deny)
-	command -v cargo-deny >/dev/null || $(CARGO) install --locked cargo-deny
-	$(CARGO) deny --locked check
+deny: ## Licences and sources of all dependencies (installs cargo-deny)
+	$(CARGO) deny --version >/dev/null 2>&1 || $(CARGO) install --locked cargo-deny
+	$(CARGO) deny --locked check licenses bans sources
+
+.PHONY: audit
+audit: ## Advisories against dependencies (cargo-deny; fetches the RustSec database)
+	$(CARGO) deny --version >/dev/null 2>&1 || $(CARGO) install --locked cargo-deny
+	$(CARGO) deny --locked check advisories
 
 .PHONY: schema
 schema: ## Write docs/schema/ anew from the types
 	BERTH_WRITE_SCHEMA=1 $(CARGO) test --locked -p berth-model --test schema
 
 .PHONY: bench
-bench: build ## Measure convergence and the agent at rest
+bench: deps ## Measure containers against runc, convergence, and the agent at rest (root)
+	$(CARGO) build --release --locked -p berth-integration --bins
 	$(CARGO) run --release --locked -p berth-benches
 
 .PHONY: clean

@@ -7,6 +7,7 @@ mod lanes;
 mod pass;
 mod signals;
 mod watches;
+mod world;
 
 use std::{fs::File, io, os::unix::fs::DirBuilderExt, path::PathBuf, sync::Arc, time::Duration};
 
@@ -17,9 +18,10 @@ use crate::{
     config::Config,
     files::FileError,
     host::{Host, HostError},
-    wake::{GoalWatch, Reason, Waker},
+    wake::{GoalWatch, Waker},
 };
 use pass::Loop;
+use world::HostWorld;
 
 /// The form of the agent's own log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,44 +81,32 @@ pub fn run(config: Config, log: LogFormat) -> Result<(), AgentError> {
     make_directories(&config)?;
     let _lock = lock(&config)?;
     become_subreaper().map_err(AgentError::Subreaper)?;
-    let interval = config.interval;
-    let goal_dir = config.goal_dir.clone();
     let host = Arc::new(Host::open(config)?);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
         .build()
         .map_err(AgentError::Events)?;
-    let result = runtime.block_on(converge(host, goal_dir, interval));
+    let result = runtime.block_on(converge(host));
     // A probe or a lane may hang in the kernel; nothing is gained by waiting for it.
     runtime.shutdown_timeout(Duration::from_secs(1));
     result
 }
 
-async fn converge(
-    host: Arc<Host>,
-    goal_dir: PathBuf,
-    interval: Duration,
-) -> Result<(), AgentError> {
+async fn converge(host: Arc<Host>) -> Result<(), AgentError> {
     let waker = Waker::default();
+    let goal_dir = host.config.goal_dir.clone();
     let watch = GoalWatch::start(goal_dir, waker.clone()).map_err(AgentError::Events)?;
     let mut stop = signals::Stop::new().map_err(AgentError::Events)?;
-    let mut state = Loop::new(host, waker.clone()).map_err(AgentError::State)?;
-    waker.raise(Reason::Start);
-    let mut wait = interval;
-    loop {
-        let reasons = tokio::select! {
-            reasons = waker.wait() => reasons,
-            () = tokio::time::sleep(wait) => {
-                [if wait < interval { Reason::Timer } else { Reason::Interval }].into()
-            }
-            () = stop.wait() => {
-                tracing::info!("the agent ends; containers run on");
-                return Ok(());
-            }
-        };
-        watch.renew();
-        wait = state.pass(&reasons).await.min(interval);
+    let config = host.config.clone();
+    let world = Arc::new(HostWorld::new(host, waker.clone()));
+    let mut state = Loop::new(config, world, waker).map_err(AgentError::State)?;
+    tokio::select! {
+        never = state.run(|| watch.renew()) => match never {},
+        () = stop.wait() => {
+            tracing::info!("the agent ends; containers run on");
+            Ok(())
+        }
     }
 }
 
@@ -160,3 +150,6 @@ fn lock(config: &Config) -> Result<Flock<File>, AgentError> {
         errno => AgentError::Lock { path: path.clone(), source: errno.into() },
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -135,7 +135,8 @@ pub fn run_lane(host: &Host, board: &Board, lane: &str, steps: Vec<Step>) -> Vec
     reports
 }
 
-fn effect(step: &Step) -> Effect {
+/// What the loop has to remember of a step that worked.
+pub(crate) fn effect(step: &Step) -> Effect {
     match step {
         Step::RecordCrash { exit } => Effect::Crashed(exit.clone()),
         Step::CreateData { .. } => Effect::DataMade,

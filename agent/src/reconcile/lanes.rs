@@ -6,34 +6,36 @@ use std::{
 };
 
 use berth_model::status::{LastStep, RECENT_MAX, RecentStep};
-use jiff::Timestamp;
 
+use super::world::World;
 use crate::{
-    act::{self, Board, Effect, StepReport},
-    host::Host,
+    act::{Board, Effect, StepReport},
     journal::Journal,
     plan::Step,
     status,
     wake::{Reason, Waker},
 };
 
+/// What lanes did that have ended, until a pass collects it.
+type Ended = Arc<Mutex<Vec<(String, Vec<StepReport>)>>>;
+
 /// The lanes of a host.
 #[derive(Debug)]
-pub(super) struct Lanes {
-    host: Arc<Host>,
+pub(super) struct Lanes<W> {
+    world: Arc<W>,
     waker: Waker,
     board: Board,
-    ended: Arc<Mutex<Vec<(String, Vec<StepReport>)>>>,
+    ended: Ended,
     /// What each lane did last. Doing the same again with success means that it has no
     /// effect, which counts as a failure, so that it is not done for ever without a wait.
     last: BTreeMap<String, Vec<Step>>,
     recent: VecDeque<RecentStep>,
 }
 
-impl Lanes {
-    pub(super) fn new(host: Arc<Host>, waker: Waker) -> Self {
+impl<W: World> Lanes<W> {
+    pub(super) fn new(world: Arc<W>, waker: Waker) -> Self {
         Self {
-            host,
+            world,
             waker,
             board: Board::default(),
             ended: Arc::default(),
@@ -55,17 +57,18 @@ impl Lanes {
     /// Starts a lane. The caller has seen that it is at rest.
     pub(super) fn start(&mut self, lane: &str, steps: Vec<Step>, journal: &mut Journal) {
         if self.last.get(lane) == Some(&steps) {
-            journal.entry(lane.to_owned()).or_default().failed(Timestamp::now(), fastrand::f64());
+            let now = self.world.now();
+            journal.entry(lane.to_owned()).or_default().failed(now, fastrand::f64());
             tracing::warn!(lane, "the same steps again: they worked, but changed nothing");
         }
         self.last.insert(lane.to_owned(), steps.clone());
         if let Some(first) = steps.first() {
             self.board.begin(lane, &first.to_string());
         }
-        let (host, waker, board) = (Arc::clone(&self.host), self.waker.clone(), self.board.clone());
-        let (ended, lane) = (Arc::clone(&self.ended), lane.to_owned());
-        tokio::task::spawn_blocking(move || {
-            let reports = act::run_lane(&host, &board, &lane, steps);
+        let (world, waker) = (Arc::clone(&self.world), self.waker.clone());
+        let (board, ended, lane) = (self.board.clone(), Arc::clone(&self.ended), lane.to_owned());
+        tokio::spawn(async move {
+            let reports = world.run_lane(board.clone(), lane.clone(), steps).await;
             ended.lock().unwrap_or_else(PoisonError::into_inner).push((lane.clone(), reports));
             board.end(&lane);
             waker.raise(Reason::Lane(lane));

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    convert::Infallible,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -13,14 +14,14 @@ use berth_model::{
 };
 use jiff::{SignedDuration, Timestamp};
 
-use super::{lanes::Lanes, watches::Watches};
+use super::{lanes::Lanes, world::World};
 use crate::{
+    config::Config,
     data::DataFacts,
     files::{self, Durability, FileError},
     goal::{in_force, read},
-    host::Host,
     journal::{self, Journal},
-    observe::{Observation, Observed, gather::Gatherer},
+    observe::{Observation, Observed},
     plan::{self, Decision, LOOK_AGAIN, Plan},
     status,
     wake::{Reason, Waker},
@@ -31,12 +32,11 @@ const READ_WAIT: Duration = Duration::from_secs(5);
 
 /// What the loop keeps between passes. All of it is either on disk as well, or can be lost.
 #[derive(Debug)]
-pub(super) struct Loop {
-    host: Arc<Host>,
+pub(super) struct Loop<W> {
+    config: Config,
+    world: Arc<W>,
     waker: Waker,
-    gatherer: Gatherer,
-    lanes: Lanes,
-    watches: Watches,
+    lanes: Lanes<W>,
     facts: HostFacts,
     agent: AgentStatus,
     goals: Arc<Goals>,
@@ -46,22 +46,20 @@ pub(super) struct Loop {
     journal_saved: Journal,
 }
 
-impl Loop {
-    pub(super) fn new(host: Arc<Host>, waker: Waker) -> Result<Self, FileError> {
-        let in_force = in_force::load(&host.config.goals_in_force())?;
-        let journal = journal::load(&host.config.journal())?;
-        let facts = HostFacts {
-            name: host.config.host.clone(),
-            memory_bytes: Some(host.config.memory_bytes),
-        };
+impl<W: World> Loop<W> {
+    /// A loop that goes on where an earlier one of this host ended.
+    pub(super) fn new(config: Config, world: Arc<W>, waker: Waker) -> Result<Self, FileError> {
+        let in_force = in_force::load(&config.goals_in_force())?;
+        let journal = journal::load(&config.journal())?;
+        let facts =
+            HostFacts { name: config.host.clone(), memory_bytes: Some(config.memory_bytes) };
         Ok(Self {
             goals: Arc::new(resolve::resolve(&facts, &[], &in_force)),
-            gatherer: Gatherer::new(Arc::clone(&host)),
-            lanes: Lanes::new(Arc::clone(&host), waker.clone()),
-            watches: Watches::default(),
-            agent: status::this_agent(host.config.interval),
+            lanes: Lanes::new(Arc::clone(&world), waker.clone()),
+            agent: status::this_agent(config.interval),
             journal_saved: journal.clone(),
-            host,
+            config,
+            world,
             waker,
             facts,
             in_force,
@@ -69,18 +67,37 @@ impl Loop {
         })
     }
 
+    /// Makes passes for ever: at once when something has happened, otherwise when the last
+    /// pass said so. `before_each` is called before each.
+    pub(super) async fn run(&mut self, before_each: impl Fn()) -> Infallible {
+        let interval = self.config.interval;
+        let mut wait = interval;
+        self.waker.raise(Reason::Start);
+        loop {
+            let reasons = tokio::select! {
+                reasons = self.waker.wait() => reasons,
+                () = tokio::time::sleep(wait) => {
+                    [if wait < interval { Reason::Timer } else { Reason::Interval }].into()
+                }
+            };
+            before_each();
+            wait = self.pass(&reasons).await.min(interval);
+        }
+    }
+
     /// Makes a pass; tells how long the loop may sleep if nothing wakes it.
     pub(super) async fn pass(&mut self, reasons: &BTreeSet<Reason>) -> Duration {
         let begun = Instant::now();
+        // The board first: a lane that ends after this counts as busy for this pass, so that
+        // nothing is planned for it before its end is in the journal.
+        let busy = self.lanes.board().read();
         self.lanes.collect(&mut self.journal);
         self.read_goals().await;
-        let busy = self.lanes.board().read();
-        let words = busy.iter().map(|(lane, doing)| (lane.clone(), doing.step.clone())).collect();
-        let observation = self.gatherer.gather(&self.goals, words).await;
-        self.watches.renew(&self.host, &self.waker, &observation);
+        let words = busy.into_iter().map(|(lane, doing)| (lane, doing.step)).collect();
+        let observation = self.world.observe(&self.goals, words).await;
         self.learn(&observation);
-        let now = Timestamp::now();
-        let plan = plan::plan(&self.host.config, &self.goals, &observation, &self.journal, now);
+        let now = self.world.now();
+        let plan = plan::plan(&self.config, &self.goals, &observation, &self.journal, now);
         self.start_lanes(&plan, now);
         self.note_states(&plan, now);
         self.forget_removed(&plan);
@@ -95,7 +112,7 @@ impl Loop {
 
     /// Reads the goal files and brings them into force. What can't be read changes nothing.
     async fn read_goals(&mut self) {
-        let dir = self.host.config.goal_dir.clone();
+        let dir = self.config.goal_dir.clone();
         // The fingerprint first: a change while the files are read shows as another one.
         let reading = tokio::task::spawn_blocking(move || {
             Ok((read::fingerprint(&dir)?, read::directory(&dir)?))
@@ -113,7 +130,7 @@ impl Loop {
         self.goals = Arc::new(resolve::resolve(&self.facts, &files, &self.in_force));
         let accepted = self.goals.in_force();
         if accepted != self.in_force {
-            match in_force::save(&self.host.config.goals_in_force(), &accepted) {
+            match in_force::save(&self.config.goals_in_force(), &accepted) {
                 Ok(()) => self.in_force = accepted,
                 Err(error) => tracing::warn!(error = files::chain(&error).join(": "), "goals"),
             }
@@ -124,7 +141,7 @@ impl Loop {
         let mut goals = (*self.goals).clone();
         goals.refusals = vec![Refusal {
             location: berth_model::goal::Location::whole(
-                &self.host.config.goal_dir.display().to_string(),
+                &self.config.goal_dir.display().to_string(),
             ),
             entry: None,
             field: None,
@@ -193,7 +210,7 @@ impl Loop {
             kept.remove(key);
             self.journal.remove(key.as_str());
         }
-        match in_force::save(&self.host.config.goals_in_force(), &kept) {
+        match in_force::save(&self.config.goals_in_force(), &kept) {
             Ok(()) => self.in_force = kept,
             Err(error) => tracing::warn!(error = files::chain(&error).join(": "), "goals"),
         }
@@ -201,7 +218,7 @@ impl Loop {
 
     fn document(&self, plan: &Plan, observation: &Observation, now: Timestamp) -> StatusDocument {
         status::document(&status::Inputs {
-            config: &self.host.config,
+            config: &self.config,
             agent: &self.agent,
             goals: &self.goals,
             plan,
@@ -214,7 +231,7 @@ impl Loop {
     }
 
     fn save(&mut self, document: &StatusDocument) {
-        let config = &self.host.config;
+        let config = &self.config;
         if let Err(error) = files::write_json(&config.status(), document, Durability::Process) {
             tracing::warn!(error = files::chain(&error).join(": "), "status");
         }

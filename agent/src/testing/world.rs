@@ -14,6 +14,7 @@
 mod observe;
 mod sql;
 mod time;
+mod wrongs;
 
 use std::{collections::BTreeMap, fmt, path::Path, sync::Arc};
 
@@ -170,7 +171,13 @@ impl World {
 
     /// Gives the host other goals. What there is, stays.
     pub(crate) fn set_goals(&mut self, entries: &[Entry]) {
-        self.goals = Arc::new(entries::goals(&self.config, entries));
+        let goals = Arc::new(entries::goals(&self.config, entries));
+        self.adopt(&goals);
+    }
+
+    /// Gives the host the goals that its agent has read.
+    pub(crate) fn adopt(&mut self, goals: &Arc<Goals>) {
+        self.goals = Arc::clone(goals);
         for key in self.goals.own.keys() {
             self.places.entry(key.clone()).or_default();
         }
@@ -353,36 +360,6 @@ impl World {
         let (server, data) = (place.server()?, place.data.as_ref()?);
         let open = server.answers && !server.offline && data.database.accounts;
         open.then_some((server, &data.database))
-    }
-
-    fn look_for_wrongs(&mut self) {
-        let mut writers: BTreeMap<_, Vec<&EntryKey>> = BTreeMap::new();
-        let mut wrongs = Vec::new();
-        for (key, place) in &self.places {
-            let (Some(server), Some(container)) = (place.server(), &place.container) else {
-                continue;
-            };
-            if container.purpose != Purpose::Serve {
-                continue;
-            }
-            if let Some(goal) = self.goals.entry(key)
-                && !server.super_read_only
-            {
-                writers.entry(self.goals.cluster_of(goal)).or_default().push(key);
-            }
-            let unfit = place
-                .data
-                .as_ref()
-                .is_some_and(|data| data.marker.state != DataState::Ready || data.database.torn);
-            if !server.offline && unfit {
-                wrongs.push(format!("{key}: clients are let in to data that is not ready"));
-            }
-        }
-        for (cluster, keys) in writers.into_iter().filter(|(_, keys)| keys.len() > 1) {
-            wrongs.push(format!("cluster {cluster}: {keys:?} take writes"));
-        }
-        wrongs.retain(|wrong| !self.wrongs.contains(wrong));
-        self.wrongs.extend(wrongs);
     }
 }
 

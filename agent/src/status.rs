@@ -188,3 +188,6 @@ fn notes(decision: &Decision, container: Option<&ContainerFacts>) -> Vec<String>
     let container = container.into_iter().flat_map(|container| container.notes.iter());
     decision.notes.iter().chain(container).cloned().collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,18 +1,22 @@
 //! What tests of several modules share: goals from real documents, and a model of a host
 //! that takes steps as the real one would.
 //!
-//! [`entries`] writes goal documents; [`world`] is the model. Nothing here is compiled into
+//! [`entries`] writes goal documents; [`world`] is the model, [`agent`] a small agent on it. Nothing here is compiled into
 //! the program.
 
+pub(crate) mod agent;
 pub(crate) mod entries;
 pub(crate) mod world;
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
-use berth_model::EntryKey;
+use berth_model::{
+    EntryKey,
+    status::{Doing, StatusDocument},
+};
 use jiff::Timestamp;
 
-use crate::config::Config;
+use crate::{config::Config, plan::plan, status};
 
 /// The host of all entries in tests.
 pub(crate) const HOST: &str = "h1";
@@ -45,6 +49,38 @@ pub(crate) fn config() -> Config {
         memory_bytes: 64 << 30,
         bind_address: std::net::Ipv4Addr::UNSPECIFIED.into(),
         interval: Duration::from_secs(30),
-        hosts: std::collections::BTreeMap::new(),
+        hosts: BTreeMap::new(),
     }
+}
+
+/// The status document of a pass made now.
+pub(crate) fn document(agent: &agent::Agent) -> StatusDocument {
+    let (world, now) = (&agent.world, agent.world.now);
+    let doing = agent
+        .lanes
+        .iter()
+        .map(|(lane, steps)| (lane.clone(), Doing { step: steps[0].to_string(), since: now }));
+    let doing = doing.collect::<BTreeMap<_, _>>();
+    let busy = doing.iter().map(|(lane, doing)| (lane.clone(), doing.step.clone()));
+    let observation = world.observe(busy.collect());
+    let plan = plan(&world.config, &world.goals, &observation, &agent.journal, now);
+    status::document(&status::Inputs {
+        config: &world.config,
+        agent: &status::this_agent(world.config.interval),
+        goals: &world.goals,
+        plan: &plan,
+        observation: &observation,
+        journal: &agent.journal,
+        doing: &doing,
+        recent: Vec::new(),
+        now,
+    })
+}
+
+/// The status document of a converged master `db1` and its minion `db2`.
+pub(crate) fn converged_document() -> StatusDocument {
+    let entries = [entries::master("db1", 7001), entries::minion("db2", 7002, 7001)];
+    let mut agent = agent::Agent::new(world::World::new(config(), &entries));
+    agent.settle().unwrap();
+    document(&agent)
 }

@@ -252,3 +252,6 @@ fn details(key: &EntryKey, instance: &InstanceStatus) -> String {
     lines.extend(instance.notes.iter().map(|note| ("note", note.clone())));
     lines.iter().map(|(name, value)| format!("{name:<11} {value}\n")).collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -74,3 +74,6 @@ fn timeline(document: &StatusDocument) -> String {
     });
     output::table(&["BEGAN", "TOOK", "FOR", "STEP", ""], rows.collect())
 }
+
+#[cfg(test)]
+mod tests;

@@ -14,7 +14,8 @@ mod strategy;
 use berth_model::goal::{GoalState, Role};
 use proptest::prelude::*;
 
-use super::{agent::Agent, scene::unknown};
+use super::scene::unknown;
+use crate::testing::agent::Agent;
 use crate::{
     data::{DataFacts, DataState},
     observe::{InstanceObservation, Observation, Observed},

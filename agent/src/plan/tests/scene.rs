@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 use berth_model::{goal::Goals, status::InstanceState};
 use jiff::Timestamp;
 
-use super::agent::Agent;
+use crate::testing::agent::Agent;
 use crate::{
     config::Config,
     data::{DataFacts, DataState, Marker},

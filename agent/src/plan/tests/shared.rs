@@ -20,7 +20,7 @@ use crate::{
 fn host(unpacked: bool, template: bool) -> Scene {
     let mut world = World::new(config(), &entries());
     (world.unpacked, world.template) = (unpacked, template);
-    Scene::of(&super::agent::Agent::new(world))
+    Scene::of(&crate::testing::agent::Agent::new(world))
 }
 
 fn lanes(plan: &Plan) -> Vec<String> {
@@ -147,7 +147,7 @@ fn each_image_has_its_own_lane() {
     let other = master("db7", 7007).with("cluster", "x").with("image", "berth/mysql:8.4");
     let mut world = World::new(config(), &[master("db1", 7001), other]);
     (world.unpacked, world.template) = (false, false);
-    let mut scene = Scene::of(&super::agent::Agent::new(world));
+    let mut scene = Scene::of(&crate::testing::agent::Agent::new(world));
     if let Some(Observed::Present(image)) = scene.observation.images.get_mut("berth/mysql:8.4") {
         image.config_digest = DIGEST.replace("sha256:0123", "sha256:4567");
     }

@@ -3,10 +3,10 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use super::world::World;
 use crate::{
     journal::Journal,
     plan::{Plan, Step, plan},
-    testing::world::World,
 };
 
 /// How many passes a host may need. Seeding one instance takes about eight, and instances
@@ -18,21 +18,21 @@ const QUIET_PASSES: usize = 4;
 
 /// A host with its agent.
 #[derive(Debug, Clone)]
-pub(super) struct Agent {
-    pub(super) world: World,
-    pub(super) journal: Journal,
-    pub(super) lanes: BTreeMap<String, VecDeque<Step>>,
+pub(crate) struct Agent {
+    pub(crate) world: World,
+    pub(crate) journal: Journal,
+    pub(crate) lanes: BTreeMap<String, VecDeque<Step>>,
     /// What steps were refused with.
-    pub(super) refused: Vec<String>,
+    pub(crate) refused: Vec<String>,
 }
 
 impl Agent {
-    pub(super) fn new(world: World) -> Self {
+    pub(crate) fn new(world: World) -> Self {
         Self { world, journal: Journal::new(), lanes: BTreeMap::new(), refused: Vec::new() }
     }
 
     /// Plans, and starts the lanes that are at rest and not waiting for a retry.
-    pub(super) fn pass(&mut self) -> Plan {
+    pub(crate) fn pass(&mut self) -> Plan {
         let busy = self.lanes.iter().map(|(lane, steps)| (lane.clone(), steps[0].to_string()));
         let observation = self.world.observe(busy.collect());
         let now = self.world.now;
@@ -55,7 +55,7 @@ impl Agent {
     }
 
     /// Runs one step of the lane that is the `which`th of those at work.
-    pub(super) fn step(&mut self, which: usize) {
+    pub(crate) fn step(&mut self, which: usize) {
         let number = self.lanes.len();
         let Some(lane) = self.lanes.keys().nth(which.checked_rem(number).unwrap_or(0)).cloned()
         else {
@@ -83,7 +83,7 @@ impl Agent {
 
     /// kill -9, and a new agent. `half` are the lanes that were in the middle of a step, a
     /// bit each. The journal is on disk.
-    pub(super) fn kill(&mut self, half: u8) {
+    pub(crate) fn kill(&mut self, half: u8) {
         for (number, (_, steps)) in std::mem::take(&mut self.lanes).into_iter().enumerate() {
             if half & (1 << (number % 8)) != 0 {
                 self.world.interrupt(&steps[0]);
@@ -93,7 +93,7 @@ impl Agent {
 
     /// Passes without faults until nothing is to be done any more. What is only waited for
     /// does not count: a minion may wait for ever for a master that is stopped.
-    pub(super) fn settle(&mut self) -> Result<Plan, String> {
+    pub(crate) fn settle(&mut self) -> Result<Plan, String> {
         let (mut last, mut quiet) = (Vec::new(), 0);
         for _ in 0..PASSES_MAX {
             let plan = self.pass();

@@ -1,12 +1,18 @@
 //! The host as probes and executors reach it: its configuration, its image store and its
 //! container runtime.
 
-use std::path::PathBuf;
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    path::PathBuf,
+    sync::{Mutex, PoisonError},
+};
 
 use berth_images::Store;
+use berth_model::EntryKey;
 use berth_runtime::{Helper, Runtime, RuntimeConfig};
 
-use crate::config::Config;
+use crate::{config::Config, mysql::Server};
 
 /// Why a host can't be worked with at all.
 #[derive(Debug, thiserror::Error)]
@@ -34,6 +40,29 @@ pub struct Host {
     pub images: Store,
     /// Its containers.
     pub runtime: Runtime,
+    /// Connections to sources, kept from one pass to the next: making one costs 50 ms of
+    /// processor time, for the TLS library reads the system's certificates each time.
+    pub sources: Sources,
+}
+
+/// A connection to the source of each minion that has one. What is read through it is read
+/// anew; one that fails is thrown away.
+#[derive(Debug, Default)]
+pub struct Sources(Mutex<BTreeMap<EntryKey, (SocketAddr, Server)>>);
+
+impl Sources {
+    /// Takes the connection of a minion, if it leads to this address.
+    #[must_use]
+    pub fn take(&self, key: &EntryKey, address: SocketAddr) -> Option<Server> {
+        let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
+        kept.filter(|(to, _)| *to == address).map(|(_, server)| server)
+    }
+
+    /// Keeps a connection that works.
+    pub fn keep(&self, key: &EntryKey, address: SocketAddr, server: Server) {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.insert(key.clone(), (address, server));
+    }
 }
 
 impl Host {
@@ -47,7 +76,7 @@ impl Host {
         helper.prepare().map_err(HostError::Runtime)?;
         let runtime = runtime(&config, helper).map_err(HostError::Runtime)?;
         images.sweep().map_err(HostError::Images)?;
-        Ok(Self { config, images, runtime })
+        Ok(Self { config, images, runtime, sources: Sources::default() })
     }
 }
 

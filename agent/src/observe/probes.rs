@@ -145,7 +145,8 @@ fn source(host: &Host, goals: &Goals, placed: &PlacedEntry) -> Observed<SourceFa
         Ok(address) => address,
         Err(why) => return Observed::Unknown(why),
     };
-    let server = match source_view(host, address, goals.cluster_of(placed).as_str()) {
+    let (to, cluster) = (SocketAddr::from(address), goals.cluster_of(placed));
+    let server = match source_view(host, &placed.key, to, cluster.as_str()) {
         Ok(view) => Observed::Present(view),
         Err(why) => Observed::Unknown(why),
     };
@@ -201,16 +202,28 @@ fn own_address(config: &Config) -> IpAddr {
 
 /// Asks the source as its replicas would, over TCP and TLS: an answer also proves that it
 /// serves, and that the accounts are there.
-fn source_view(host: &Host, address: (IpAddr, u16), cluster: &str) -> Result<SourceView, String> {
-    let key =
-        FleetKey::read(&host.config.fleet_key).map_err(|error| files::chain(&error).join(": "))?;
-    let password = key.password(cluster, Account::Check);
+fn source_view(
+    host: &Host,
+    key: &EntryKey,
+    address: SocketAddr,
+    cluster: &str,
+) -> Result<SourceView, String> {
+    let words = |error: &(dyn std::error::Error + 'static)| files::chain(error).join(": ");
     let deadline = Deadline::after(SOURCE_WAIT);
-    let (ip, port) = address;
-    let view =
-        Server::connect_tcp(&ip.to_string(), port, Account::Check.user(), &password, deadline)
-            .and_then(|mut server| server.source_view(deadline));
-    view.map_err(|error| files::chain(&error).join(": "))
+    if let Some(mut server) = host.sources.take(key, address)
+        && let Ok(view) = server.source_view(deadline)
+    {
+        host.sources.keep(key, address, server);
+        return Ok(view);
+    }
+    let fleet_key = FleetKey::read(&host.config.fleet_key).map_err(|error| words(&error))?;
+    let password = fleet_key.password(cluster, Account::Check);
+    let (ip, user) = (address.ip().to_string(), Account::Check.user());
+    let mut server = Server::connect_tcp(&ip, address.port(), user, &password, deadline)
+        .map_err(|error| words(&error))?;
+    let view = server.source_view(deadline).map_err(|error| words(&error))?;
+    host.sources.keep(key, address, server);
+    Ok(view)
 }
 
 fn log_bytes(path: &Path) -> Observed<u64> {

@@ -70,7 +70,7 @@ pub(crate) fn hierarchies() -> Vec<PathBuf> {
 /// The sealed copy is made once for all tests.
 pub(crate) fn helper() -> Helper {
     static HELPER: OnceLock<Helper> = OnceLock::new();
-    HELPER.get_or_init(|| Helper::current()).clone()
+    HELPER.get_or_init(Helper::current).clone()
 }
 
 /// Asks again and again until there is an answer; `None` after `within`.

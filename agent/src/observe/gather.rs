@@ -5,29 +5,27 @@
 //! itself; as long as it is under way no other is begun for the same thing, so a disk that
 //! hangs holds one thread per instance and delays nobody else.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use berth_model::{
     EntryKey,
     goal::{GoalState, Goals},
 };
-use tokio::{task::JoinSet, time::timeout};
 
-use super::{ContainerFacts, ImageFacts, InstanceObservation, Observation, Observed, probes};
+use super::{
+    ContainerFacts, ImageFacts, InstanceObservation, Observation, Observed, probes,
+    together::{Probe, Together},
+};
 use crate::host::Host;
 
 /// How long a pass waits for its probes.
 const PROBE_WAIT: Duration = Duration::from_millis(1500);
 
-/// Begins probes, and knows which are under way.
+/// Gathers observations of one host.
 #[derive(Debug, Clone)]
 pub struct Gatherer {
     host: Arc<Host>,
-    under_way: Arc<Mutex<BTreeSet<String>>>,
+    probes: Together,
 }
 
 enum Found {
@@ -41,61 +39,42 @@ impl Gatherer {
     /// A gatherer for this host.
     #[must_use]
     pub fn new(host: Arc<Host>) -> Self {
-        Self { host, under_way: Arc::default() }
+        Self { host, probes: Together::default() }
     }
 
     /// Observes everything that the goals speak of. `busy` are the lanes at work.
     pub async fn gather(&self, goals: &Arc<Goals>, busy: BTreeMap<String, String>) -> Observation {
+        // What has not come in time stays unknown.
         let mut observation = unknown(&self.host, goals, busy);
-        let mut probes = JoinSet::new();
+        let mut probes: Vec<(String, Probe<Found>)> = Vec::new();
         for reference in observation.images.keys() {
             let (host, reference) = (Arc::clone(&self.host), reference.clone());
-            self.begin(&mut probes, format!("image {reference}"), move || {
-                Found::Image(reference.clone(), probes::image(&host, &reference))
-            });
+            let name = format!("image {reference}");
+            let probe = move || Found::Image(reference.clone(), probes::image(&host, &reference));
+            probes.push((name, Box::new(probe)));
         }
         for key in goals.own.keys() {
             let (host, goals, key) = (Arc::clone(&self.host), Arc::clone(goals), key.clone());
-            self.begin(&mut probes, format!("instance {key}"), move || {
+            let name = format!("instance {key}");
+            let probe = move || {
                 let seen = probes::instance(&host, &goals, &key);
                 Found::Instance(key, Box::new(seen))
-            });
+            };
+            probes.push((name, Box::new(probe)));
         }
         let host = Arc::clone(&self.host);
-        self.begin(&mut probes, "disk".to_owned(), move || {
+        let disk = move || {
             let (free, device) = probes::disk(&host);
             Found::Disk(free, device)
-        });
-        let (host, known) = (Arc::clone(&self.host), Arc::clone(goals));
-        self.begin(&mut probes, "strays".to_owned(), move || {
-            Found::Strays(probes::strays(&host, &known))
-        });
-        let all = async {
-            while let Some(ended) = probes.join_next().await {
-                if let Ok(found) = ended {
-                    observation.take(found);
-                }
-            }
         };
-        // What has not come by then stays unknown.
-        let _ = timeout(PROBE_WAIT, all).await;
-        probes.detach_all();
-        observation
-    }
-
-    fn begin<F>(&self, probes: &mut JoinSet<Found>, name: String, probe: F)
-    where
-        F: FnOnce() -> Found + Send + 'static,
-    {
-        let under_way = Arc::clone(&self.under_way);
-        if !under_way.lock().unwrap_or_else(PoisonError::into_inner).insert(name.clone()) {
-            return;
+        probes.push(("disk".to_owned(), Box::new(disk)));
+        let (host, known) = (Arc::clone(&self.host), Arc::clone(goals));
+        let strays = move || Found::Strays(probes::strays(&host, &known));
+        probes.push(("strays".to_owned(), Box::new(strays)));
+        for found in self.probes.run(probes, PROBE_WAIT).await {
+            observation.take(found);
         }
-        probes.spawn_blocking(move || {
-            let found = probe();
-            under_way.lock().unwrap_or_else(PoisonError::into_inner).remove(&name);
-            found
-        });
+        observation
     }
 }
 

@@ -5,6 +5,7 @@
 
 pub mod gather;
 mod probes;
+mod together;
 
 use std::{
     collections::BTreeMap,

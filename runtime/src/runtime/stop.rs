@@ -51,6 +51,20 @@ impl AsFd for Watch {
     }
 }
 
+/// How long a SIGTERM may take to show before it is sent again.
+const TERM_AGAIN: Duration = Duration::from_secs(1);
+
+/// Asks init to end, again and again until the deadline: init of a PID namespace doesn't get
+/// a signal that it has no handler for yet (pid_namespaces(7)), as while it starts.
+fn terminate(init: &PidFd, deadline: Deadline) -> Result<()> {
+    loop {
+        init.signal(Signal::SIGTERM)?;
+        if init.wait_exit(deadline.at_most(TERM_AGAIN))? || deadline.expired() {
+            return Ok(());
+        }
+    }
+}
+
 impl Runtime {
     /// A handle on a running container; `None` when it is not running.
     ///
@@ -129,8 +143,7 @@ impl Runtime {
             None => None,
         };
         if let (Some(fd), State::Running { .. }) = (&init, &container.state) {
-            fd.signal(Signal::SIGTERM)?;
-            fd.wait_exit(deadline.at_most(grace))?;
+            terminate(fd, deadline.at_most(grace))?;
         }
         self.groups(id)?.kill(deadline)?;
         match (process, &init) {

@@ -14,6 +14,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("lifecycle::exit_codes_and_signals_are_known", exit_codes_and_signals_are_known),
     ("lifecycle::a_second_start_is_refused", a_second_start_is_refused),
     ("lifecycle::stop_kills_what_ignores_sigterm", stop_kills_what_ignores_sigterm),
+    ("lifecycle::stop_reaches_what_has_no_handler_yet", stop_reaches_what_has_no_handler_yet),
     ("lifecycle::a_program_without_execute_permission_exits_126", not_executable_exits_126),
     ("lifecycle::two_hundred_starts_at_concurrency_eight", two_hundred_starts),
     ("lifecycle::runc_runs_the_same_bundle", runc_runs_the_same_bundle),
@@ -90,6 +91,18 @@ fn stop_kills_what_ignores_sigterm() {
     bed.logged("a", "up");
     let info = bed.runtime.stop(&id("a"), Duration::from_millis(50), LONG).unwrap();
     assert_eq!(info.status, Some(ExitStatus::Signal(9)));
+    bed.runtime.remove(&id("a"), LONG).unwrap();
+    bed.assert_clean();
+}
+
+fn stop_reaches_what_has_no_handler_yet() {
+    let bed = Bed::new();
+    // The kernel drops a SIGTERM for init as long as init has no handler for it.
+    let program = "echo up; sleep 2; trap 'exit 7' TERM; while :; do sleep 0.1; done";
+    bed.start(&bed.spec("a", program));
+    bed.logged("a", "up");
+    let info = bed.runtime.stop(&id("a"), LONG, LONG).unwrap();
+    assert_eq!(info.status, Some(ExitStatus::Code(7)));
     bed.runtime.remove(&id("a"), LONG).unwrap();
     bed.assert_clean();
 }

@@ -116,8 +116,13 @@ proptest! {
         let (blind, sighted) = (plan_of(&agent, &seen), plan_of(&agent, &known));
         for (name, which) in NAMES.iter().zip(of_each) {
             let would = destructive(&agent, &sighted, name);
+            // While the image is unknown, a container that was to be replaced stays, and is
+            // held in its role.
+            let kept = of_host & 2 != 0 && would.iter().any(|s| matches!(s, Step::StopContainer { .. }));
             for step in destructive(&agent, &blind, name) {
-                prop_assert!(would.contains(&step), "{name} {which:05b}: {step}, expected {would:?}");
+                let as_before = kept && matches!(step, Step::Sql { .. });
+                prop_assert!(as_before || would.contains(&step),
+                    "{name} {which:05b}: {step}, expected {would:?}");
             }
             // An instance's own directory or container: then nothing at all is done to it.
             let started = agent.world.goals.own.get(&key(name))

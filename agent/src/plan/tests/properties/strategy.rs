@@ -193,7 +193,10 @@ fn make_possible(place: &mut Place) {
         data.database.torn = half_made || (!data.database.precious && !cloned);
     }
     let ready = place.data.as_ref().is_some_and(|data| data.database.precious);
+    let minion = place.data.as_ref().is_some_and(|data| data.marker.role == Some(Role::Minion));
     if let Some((server, database)) = place.running() {
+        // A hand may open a minion, and then it answers; berth marks it a master first.
+        server.super_read_only |= minion && !server.answers;
         server.threads &= database.source.is_some();
         server.offline |= !ready;
         if purpose == Some(Purpose::Seed) {

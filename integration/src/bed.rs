@@ -1,0 +1,466 @@
+//! One host.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Output},
+    sync::atomic::{AtomicU32, Ordering},
+    thread,
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use berth_model::{
+    EntryKey,
+    status::{InstanceState, InstanceStatus, Phase, StatusDocument},
+};
+use nix::sys::signal::Signal;
+
+use crate::{
+    Entry, PATIENCE,
+    agent::Agent,
+    client, goal, image,
+    lease::{Place, Ports},
+    program, reaper, sweep, until,
+};
+
+/// What differs between beds.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Time between passes when nothing happens. Short, because tests change things behind
+    /// the agent's back, which only the next pass sees.
+    pub interval: &'static str,
+    /// Memory for instances; otherwise the host's.
+    pub memory: Option<&'static str>,
+    /// Whether the bed begins with an initialised template.
+    pub template: bool,
+    /// An image store of its own, empty, instead of that with the image.
+    pub own_images: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { interval: "2s", memory: None, template: true, own_images: false }
+    }
+}
+
+/// One host: everything that berth has on one, under a name of its own. What it started ends
+/// with it, and all it made is removed.
+#[derive(Debug)]
+pub struct Bed {
+    name: String,
+    dir: PathBuf,
+    images: PathBuf,
+    /// The program that is started as agent.
+    pub program: PathBuf,
+    agent: Option<Agent>,
+    ports: Ports,
+    begun: Instant,
+    _place: Place,
+}
+
+impl Bed {
+    /// A host whose agent runs, without any goal.
+    #[must_use]
+    pub fn new() -> Self {
+        let mut bed = Self::with(&Options::default());
+        bed.start_agent();
+        bed
+    }
+
+    /// A host whose agent does not run yet.
+    ///
+    /// # Panics
+    /// It can't be made, or these tests can't run here.
+    #[must_use]
+    pub fn with(options: &Options) -> Self {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        sweep::require();
+        sweep::leftovers();
+        reaper::start();
+        let store = image::store();
+        let place = Place::wait();
+        let name = sweep::name(NUMBER.fetch_add(1, Ordering::Relaxed));
+        let dir = Path::new(sweep::PLACE).join(&name);
+        let images = if options.own_images { dir.join("images") } else { store };
+        let bed = Self {
+            name,
+            images,
+            dir,
+            program: program::berth().to_owned(),
+            agent: None,
+            ports: Ports::take(),
+            begun: Instant::now(),
+            _place: place,
+        };
+        bed.make(options);
+        bed
+    }
+
+    fn make(&self, options: &Options) {
+        for dir in [self.goal_dir(), self.data_dir()] {
+            fs::create_dir_all(dir).unwrap();
+        }
+        self.write_secret(
+            "fleet.key",
+            &format!("{:032x}{:032x}", fastrand::u128(..), fastrand::u128(..)),
+        );
+        fs::write(self.config(), self.configuration(options)).unwrap();
+        if options.template {
+            image::lend_template(&self.data_dir());
+        }
+    }
+
+    fn write_secret(&self, name: &str, text: &str) {
+        use std::{io::Write, os::unix::fs::OpenOptionsExt};
+        let mut options = fs::File::options();
+        let mut file =
+            options.create(true).write(true).mode(0o600).open(self.dir.join(name)).unwrap();
+        file.write_all(text.as_bytes()).unwrap();
+    }
+
+    fn configuration(&self, options: &Options) -> String {
+        let dir = self.dir.display();
+        let memory =
+            options.memory.map(|size| format!("memory = \"{size}\"\n")).unwrap_or_default();
+        format!(
+            "host = \"{host}\"\n\
+             goal_dir = \"{dir}/goal.d\"\n\
+             state_dir = \"{dir}/state\"\n\
+             data_dir = \"{dir}/data\"\n\
+             images_dir = \"{images}\"\n\
+             run_dir = \"{dir}/run\"\n\
+             log_dir = \"{dir}/log\"\n\
+             fleet_key = \"{dir}/fleet.key\"\n\
+             cgroup = \"{cgroup}\"\n\
+             image = \"{image}\"\n\
+             bind_address = \"127.0.0.1\"\n\
+             interval = \"{interval}\"\n\
+             {memory}",
+            host = goal::HOST,
+            images = self.images.display(),
+            cgroup = self.name,
+            image = image::REFERENCE,
+            interval = options.interval,
+        )
+    }
+
+    /// Its name, which is that of its cgroup too.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its directory, for files that a test needs.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// The agent's configuration.
+    #[must_use]
+    pub fn config(&self) -> PathBuf {
+        self.dir.join("berth.toml")
+    }
+
+    /// Where goal files are.
+    #[must_use]
+    pub fn goal_dir(&self) -> PathBuf {
+        self.dir.join("goal.d")
+    }
+
+    /// Where instances' directories are.
+    #[must_use]
+    pub fn data_dir(&self) -> PathBuf {
+        self.dir.join("data")
+    }
+
+    /// An instance's directory.
+    #[must_use]
+    pub fn instance_dir(&self, key: &EntryKey) -> PathBuf {
+        self.data_dir().join(key.as_str())
+    }
+
+    /// The marker of an instance's directory, as text; `None` if there is none.
+    #[must_use]
+    pub fn marker(&self, key: &EntryKey) -> Option<String> {
+        fs::read_to_string(self.instance_dir(key).join("marker.json")).ok()
+    }
+
+    /// What was moved to the trash folder.
+    #[must_use]
+    pub fn trash(&self) -> Vec<PathBuf> {
+        let entries = fs::read_dir(self.data_dir().join(".trash")).into_iter().flatten().flatten();
+        entries.map(|entry| entry.path()).collect()
+    }
+
+    /// One of its ports, by a number from 0.
+    #[must_use]
+    pub fn port(&self, number: u16) -> u16 {
+        self.ports.get(number)
+    }
+
+    /// Entries of a cluster: a master, and minions of it, on ports from number `first` on.
+    #[must_use]
+    pub fn cluster(&self, name: &str, first: u16, count: u16) -> Vec<Entry> {
+        let port = |number| self.port(first + number - 1);
+        let member = |number| {
+            let name = format!("{name}-db{number}");
+            match number {
+                1 => Entry::master(&name, port(1)),
+                _ => Entry::minion(&name, port(number), port(1)),
+            }
+        };
+        (1..=count).map(member).collect()
+    }
+
+    /// The agent's log.
+    #[must_use]
+    pub fn agent_log(&self) -> String {
+        fs::read_to_string(self.dir.join("agent.log")).unwrap_or_default()
+    }
+
+    /// The log of an instance's server.
+    #[must_use]
+    pub fn server_log(&self, key: &EntryKey) -> String {
+        fs::read_to_string(self.dir.join(format!("log/{key}.log"))).unwrap_or_default()
+    }
+
+    /// Time since the bed was made.
+    #[must_use]
+    pub fn age(&self) -> Duration {
+        self.begun.elapsed()
+    }
+
+    /// Starts the agent, and waits for its first pass.
+    ///
+    /// # Panics
+    /// It runs already, or makes no pass.
+    pub fn start_agent(&mut self) {
+        let pid = self.launch_agent();
+        self.await_status("the agent's first pass", |status| status.agent.pid == pid);
+    }
+
+    /// Starts the agent and doesn't wait; tells its process id.
+    ///
+    /// # Panics
+    /// It runs already.
+    pub fn launch_agent(&mut self) -> u32 {
+        assert!(self.agent.is_none(), "the agent runs already");
+        let agent = Agent::start(&self.program, &self.config(), &self.dir.join("agent.log"));
+        let pid = agent.pid();
+        self.agent = Some(agent);
+        pid
+    }
+
+    /// The agent that runs.
+    ///
+    /// # Panics
+    /// None does.
+    #[must_use]
+    pub fn agent(&self) -> &Agent {
+        self.agent.as_ref().expect("an agent that runs")
+    }
+
+    /// Ends the agent by a signal, and waits for its end.
+    ///
+    /// # Panics
+    /// None runs.
+    pub fn end_agent(&mut self, signal: Signal) {
+        self.agent.take().expect("an agent that runs").end(signal);
+    }
+
+    /// Replaces a goal file by one with these entries.
+    pub fn goal(&self, file: &str, entries: &[Entry]) {
+        self.goal_text(file, &goal::text(entries));
+    }
+
+    /// Replaces a goal file: written beside and renamed, so that nobody reads half of it.
+    ///
+    /// # Panics
+    /// It can't be written.
+    pub fn goal_text(&self, file: &str, text: &str) {
+        let new = self.goal_dir().join(format!(".{file}.new"));
+        fs::write(&new, text).unwrap();
+        fs::rename(new, self.goal_dir().join(file)).unwrap();
+    }
+
+    /// Takes a goal file away.
+    ///
+    /// # Panics
+    /// There is none.
+    pub fn remove_goal(&self, file: &str) {
+        fs::remove_file(self.goal_dir().join(file)).unwrap();
+    }
+
+    /// Runs the program under test with this configuration.
+    ///
+    /// # Panics
+    /// It can't be run.
+    pub fn berth(&self, arguments: &[&str]) -> Output {
+        let mut command = Command::new(program::berth());
+        command.arg("--config").arg(self.config()).args(arguments).output().unwrap()
+    }
+
+    /// What `berth status --json` prints.
+    ///
+    /// # Panics
+    /// It prints no status document.
+    #[must_use]
+    pub fn status(&self) -> StatusDocument {
+        let output = self.berth(&["status", "--json"]);
+        serde_json::from_slice(&output.stdout).unwrap_or_else(|error| {
+            panic!("{error} in the status: {}", String::from_utf8_lossy(&output.stderr))
+        })
+    }
+
+    /// The document that the agent wrote last; the live facts of the kernel are not in it.
+    #[must_use]
+    pub fn document(&self) -> Option<StatusDocument> {
+        let text = fs::read(self.dir.join("run/status.json")).ok()?;
+        serde_json::from_slice(&text).ok()
+    }
+
+    /// Waits until the agent writes a document like this.
+    ///
+    /// # Panics
+    /// It doesn't in time.
+    pub fn await_status(
+        &self,
+        what: &str,
+        is_it: impl Fn(&StatusDocument) -> bool,
+    ) -> StatusDocument {
+        let found = until(PATIENCE, || self.document().filter(&is_it));
+        found.unwrap_or_else(|| panic!("waited in vain for {what}"))
+    }
+
+    /// Waits until an instance is like this.
+    ///
+    /// # Panics
+    /// It isn't in time.
+    pub fn await_instance(
+        &self,
+        key: &EntryKey,
+        what: &str,
+        is_it: impl Fn(&InstanceStatus) -> bool,
+    ) -> InstanceStatus {
+        let what = format!("{key}: {what}");
+        let found =
+            self.await_status(&what, |status| status.instances.get(key).is_some_and(&is_it));
+        found.instances[key].clone()
+    }
+
+    /// Waits until an instance has this state and is converged.
+    pub fn await_state(&self, key: &EntryKey, state: InstanceState) -> InstanceStatus {
+        self.await_instance(key, &format!("converged as {state}"), |instance| {
+            instance.state == state && instance.phase == Phase::Converged
+        })
+    }
+
+    /// Waits until an instance is blocked for a reason that holds this text.
+    pub fn await_blocked(&self, key: &EntryKey, reason: &str) -> InstanceStatus {
+        self.await_instance(key, &format!("blocked by {reason:?}"), |instance| {
+            instance.phase == Phase::Blocked
+                && instance.blocked.as_ref().is_some_and(|why| why.contains(reason))
+        })
+    }
+
+    /// Waits until the instances of these entries, and no others, are there and converged in
+    /// a pass that began after this call.
+    pub fn await_converged(&self, entries: &[Entry]) -> StatusDocument {
+        let keys: BTreeSet<EntryKey> = entries.iter().map(Entry::key).collect();
+        let called = millis_now();
+        self.await_status("all converged", |status| {
+            let took = i64::try_from(status.agent.last_pass_ms).unwrap_or_default();
+            status.agent.last_pass_at.as_millisecond() - took >= called
+                && status.refusals.is_empty()
+                && status.instances.keys().eq(&keys)
+                && status.instances.values().all(|instance| instance.phase == Phase::Converged)
+        })
+    }
+
+    /// Asks an instance's server by the second client.
+    ///
+    /// # Errors
+    /// What the client says.
+    pub fn ask(&self, key: &EntryKey, sql: &str) -> Result<String, String> {
+        client::ask(&self.socket(key), sql)
+    }
+
+    /// Asks an instance's server by the second client, which must succeed.
+    ///
+    /// # Panics
+    /// The client says an error.
+    pub fn sql(&self, key: &EntryKey, sql: &str) -> String {
+        self.ask(key, sql).unwrap_or_else(|error| panic!("{key}: {sql}: {error}"))
+    }
+
+    /// Waits until a question has this answer.
+    ///
+    /// # Panics
+    /// It hasn't in time.
+    pub fn await_answer(&self, key: &EntryKey, sql: &str, answer: &str) {
+        let mut last = Ok(String::new());
+        let found = until(PATIENCE, || {
+            last = self.ask(key, sql);
+            (last.as_deref() == Ok(answer)).then_some(())
+        });
+        assert!(found.is_some(), "{key}: {sql}: found {last:?}, expected {answer:?}");
+    }
+
+    /// The socket of an instance's server, on the host.
+    #[must_use]
+    pub fn socket(&self, key: &EntryKey) -> PathBuf {
+        self.dir.join("run/sockets").join(key.as_str()).join("mysqld.sock")
+    }
+
+    /// The process id of an instance's server.
+    ///
+    /// # Panics
+    /// None runs.
+    #[must_use]
+    pub fn pid(&self, key: &EntryKey) -> u32 {
+        let status = self.status();
+        let container = status.instances[key].container.as_ref();
+        container.and_then(|container| container.pid).unwrap_or_else(|| panic!("{key} must run"))
+    }
+
+    fn show(&self) {
+        let output = self.berth(&["status"]);
+        eprintln!("== status\n{}", String::from_utf8_lossy(&output.stdout));
+        eprintln!("== agent's log\n{}", last_lines(&self.agent_log(), 80));
+        for entry in fs::read_dir(self.dir.join("log")).into_iter().flatten().flatten() {
+            let text = fs::read_to_string(entry.path()).unwrap_or_default();
+            eprintln!("== {}\n{}", entry.path().display(), last_lines(&text, 15));
+        }
+    }
+}
+
+impl Default for Bed {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// The time as Unix counts it, in milliseconds.
+fn millis_now() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("the clock is right");
+    i64::try_from(since.as_millis()).expect("milliseconds of this age fit")
+}
+
+fn last_lines(text: &str, count: usize) -> String {
+    let lines: Vec<&str> = text.lines().collect();
+    lines[lines.len().saturating_sub(count)..].join("\n")
+}
+
+impl Drop for Bed {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            self.show();
+        } else {
+            image::keep_template(&self.data_dir());
+        }
+        self.agent = None;
+        sweep::remove(&self.name);
+    }
+}

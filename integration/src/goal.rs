@@ -1,0 +1,80 @@
+//! Goal entries, as a fleet's program would write them.
+
+use berth_model::EntryKey;
+use serde_json::{Value, json};
+
+/// The host's name in every bed.
+pub const HOST: &str = "bed";
+/// Memory of each server: little, so that many fit.
+const SIZE: &str = "448MiB";
+
+/// One entry of a goal file.
+#[derive(Debug, Clone)]
+pub struct Entry {
+    name: String,
+    body: Value,
+}
+
+impl Entry {
+    /// A master, such as `shop-db1`.
+    #[must_use]
+    pub fn master(name: &str, port: u16) -> Self {
+        let body = json!({
+            "app_id": name,
+            "state": "started",
+            "data": {
+                "name": name, "role": "master", "disabled": false,
+                "port": port, "size": SIZE, "semi_sync_repl_enabled": false,
+            },
+        });
+        Self { name: name.to_owned(), body }
+    }
+
+    /// A minion of the server on this port of the same host.
+    #[must_use]
+    pub fn minion(name: &str, port: u16, master_port: u16) -> Self {
+        Self::master(name, port)
+            .data("role", json!("minion"))
+            .data("master_host", json!(HOST))
+            .data("master_port", json!(master_port))
+    }
+
+    /// The same with another field of `data`.
+    #[must_use]
+    pub fn data(mut self, field: &str, value: Value) -> Self {
+        self.body["data"][field] = value;
+        self
+    }
+
+    /// The same with another state.
+    #[must_use]
+    pub fn state(mut self, state: &str) -> Self {
+        self.body["state"] = json!(state);
+        self
+    }
+
+    /// Its key.
+    ///
+    /// # Panics
+    /// The name is none of an entry.
+    #[must_use]
+    pub fn key(&self) -> EntryKey {
+        key(&self.name)
+    }
+}
+
+/// The key of the entry of this name.
+///
+/// # Panics
+/// It is none of an entry.
+#[must_use]
+pub fn key(name: &str) -> EntryKey {
+    format!("{HOST}-{name}").parse().expect("tests choose names that are some")
+}
+
+/// The text of a file with these entries.
+#[must_use]
+pub fn text(entries: &[Entry]) -> String {
+    let members = entries.iter().map(|entry| (entry.key().to_string(), entry.body.clone()));
+    format!("{:#}\n", Value::Object(members.collect()))
+}

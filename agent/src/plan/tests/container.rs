@@ -29,8 +29,7 @@ fn wanted(state: &str, change: impl FnOnce(&mut InstanceObservation)) -> Decisio
 
 #[test]
 fn data_and_container_of_a_started_instance() {
-    let both = &["note the server's end (exit code 1)", "remove container"][..];
-    let rows: [Row<'_>; 14] = [
+    table([
         (
             "nothing there, a master",
             Scene::bare(&entries()).decide(MASTER),
@@ -53,6 +52,13 @@ fn data_and_container_of_a_started_instance() {
             &["remove container"],
             Nothing,
         ),
+    ]);
+}
+
+#[test]
+fn a_server_that_ended_is_noted_and_cleared_away() {
+    let both = &["note the server's end (exit code 1)", "remove container"][..];
+    table([
         (
             "crashed",
             master_when(|seen| container_is(seen, exited(Some(ExitStatus::Code(1)), None))),
@@ -87,6 +93,12 @@ fn data_and_container_of_a_started_instance() {
             both,
             Nothing,
         ),
+    ]);
+}
+
+#[test]
+fn vanished_data_is_not_made_anew() {
+    table([
         (
             "the data vanished under a running server",
             master_when(|seen| seen.data = Observed::Absent),
@@ -101,6 +113,12 @@ fn data_and_container_of_a_started_instance() {
             &[],
             Blocked("mount its disk"),
         ),
+    ]);
+}
+
+#[test]
+fn data_of_which_berth_is_not_sure_is_not_touched() {
+    table([
         (
             "someone else's data",
             master_when(|seen| {
@@ -143,8 +161,7 @@ fn data_and_container_of_a_started_instance() {
             &[],
             Blocked("owned by 0:0, expected 999:998"),
         ),
-    ];
-    table(rows);
+    ]);
 }
 
 #[test]

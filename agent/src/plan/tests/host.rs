@@ -82,9 +82,6 @@ fn an_image_must_be_fit_to_start_from() {
 fn what_a_host_lacks_blocks_with_the_reason() {
     let absent = || Scene::bare(&entries());
     let port = || Observed::Present("127.0.0.1:7001".parse().unwrap());
-    let small = || changed("size", "1/256").sees(MASTER, no_container);
-    let io = || changed("io", serde_json::json!({ "write_bps": "10MiB/s" }));
-    let no_disk = |scene: Scene| scene.with(|scene| scene.observation.data_device = unknown());
     table([
         (
             "the disk is full",
@@ -125,6 +122,15 @@ fn what_a_host_lacks_blocks_with_the_reason() {
             &[],
             Blocked("port 7001 is in use by a stranger"),
         ),
+    ]);
+}
+
+#[test]
+fn limits_that_cannot_be_set_block_a_start() {
+    let small = || changed("size", "1/256").sees(MASTER, no_container);
+    let io = || changed("io", serde_json::json!({ "write_bps": "10MiB/s" }));
+    let no_disk = |scene: Scene| scene.with(|scene| scene.observation.data_device = unknown());
+    table([
         ("too little memory", small().decide(MASTER), Down, &[], Blocked("too few for a server")),
         (
             "io limits on an unknown disk",

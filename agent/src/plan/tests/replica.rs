@@ -120,6 +120,12 @@ fn a_minion_is_pointed_at_the_goals_source() {
             &["stop replication"],
             Blocked("it has transactions that its source lacks"),
         ),
+    ]);
+}
+
+#[test]
+fn a_minion_without_a_source_gets_the_goals() {
+    table([
         (
             "no source at all",
             minion_when(|seen| server(seen).snapshot.replica = None),

@@ -34,12 +34,7 @@ fn cloning(state: CloneState, dropped: &str) -> Decision {
 }
 
 #[test]
-fn clone_is_led_by_what_the_server_says() {
-    let give_up = &[
-        "note the server's end (CLONE failed: the donor's reason)",
-        "stop container",
-        "remove container",
-    ][..];
+fn a_clone_begins_once_donor_and_server_answer() {
     let clone = &["clone from 127.0.0.1:7001"][..];
     table([
         (
@@ -85,6 +80,18 @@ fn clone_is_led_by_what_the_server_says() {
             &[],
             Blocked("the master's address is not known"),
         ),
+    ]);
+}
+
+#[test]
+fn how_a_clone_stands_decides() {
+    let give_up = &[
+        "note the server's end (CLONE failed: the donor's reason)",
+        "stop container",
+        "remove container",
+    ][..];
+    let clone = &["clone from 127.0.0.1:7001"][..];
+    table([
         (
             "at work",
             cloning(CloneState::Running, "Completed"),

@@ -54,7 +54,9 @@ Examples:
     #[command(after_help = "\
 Examples:
   berth wait --timeout 60s && echo converged
-  berth wait --timeline              and say which step took how long")]
+  berth wait --timeline              and say which step took how long
+
+Exit code 1 when the time is up, and at once when an entry is refused.")]
     Wait(Wait),
     /// Show the log of an instance's server
     #[command(after_help = "\

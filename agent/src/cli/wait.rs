@@ -18,27 +18,58 @@ pub(super) fn run(config: &Config, what: &args::Wait) -> Result<ExitCode, Failur
         let document = live::read(config, None);
         // A document from before a change of goals says nothing of what they are now.
         let goals = read::fingerprint(&config.goal_dir)?;
-        let converged = document.as_ref().is_ok_and(|document| {
-            document.agent.goal_files == goals && is_converged(document, what)
-        });
-        if converged || begun.elapsed() > what.timeout {
-            let document = document?;
-            if what.timeline {
-                output::print(&timeline(&document))?;
-            }
-            if !converged {
-                output::print(&waited_for(&document))?;
-            }
-            return Ok(if converged { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+        let verdict = match &document {
+            Ok(document) if document.agent.goal_files == goals => verdict(document, what),
+            _ => Verdict::NotYet,
+        };
+        if verdict != Verdict::NotYet || begun.elapsed() > what.timeout {
+            return conclude(&document?, verdict, what);
         }
         std::thread::sleep(LOOK);
     }
 }
 
-fn is_converged(document: &StatusDocument, what: &args::Wait) -> bool {
-    document.agent.state == AgentState::Running
-        && document.instances.len() >= what.instances
+/// What a document says of the goals.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Verdict {
+    Converged,
+    NotYet,
+    /// No waiting makes a refused entry a good one.
+    Refused,
+}
+
+fn verdict(document: &StatusDocument, what: &args::Wait) -> Verdict {
+    let at_work = document.agent.state == AgentState::Running;
+    let enough = document.instances.len() >= what.instances;
+    if at_work && !document.refusals.is_empty() {
+        Verdict::Refused
+    } else if at_work
+        && enough
         && document.instances.values().all(|instance| instance.phase == Phase::Converged)
+    {
+        Verdict::Converged
+    } else {
+        Verdict::NotYet
+    }
+}
+
+fn conclude(
+    document: &StatusDocument,
+    verdict: Verdict,
+    what: &args::Wait,
+) -> Result<ExitCode, Failure> {
+    if what.timeline {
+        output::print(&timeline(document))?;
+    }
+    match verdict {
+        Verdict::Converged => return Ok(ExitCode::SUCCESS),
+        Verdict::NotYet => output::print(&waited_for(document))?,
+        Verdict::Refused => {
+            let lines = document.refusals.iter().map(|refusal| format!("refused: {refusal}\n"));
+            output::print(&lines.collect::<String>())?;
+        }
+    }
+    Ok(ExitCode::FAILURE)
 }
 
 fn waited_for(document: &StatusDocument) -> String {

@@ -10,10 +10,33 @@ fn wait(instances: usize) -> args::Wait {
     args::Wait { timeout: Duration::ZERO, instances, timeline: false }
 }
 
-fn converged(instances: usize, change: impl FnOnce(&mut StatusDocument)) -> bool {
+fn judge(instances: usize, change: impl FnOnce(&mut StatusDocument)) -> Verdict {
     let mut document = converged_document();
     change(&mut document);
-    is_converged(&document, &wait(instances))
+    verdict(&document, &wait(instances))
+}
+
+fn converged(instances: usize, change: impl FnOnce(&mut StatusDocument)) -> bool {
+    judge(instances, change) == Verdict::Converged
+}
+
+#[test]
+fn a_refused_entry_ends_the_waiting_though_its_last_good_goal_is_met() {
+    let refuse = |document: &mut StatusDocument| {
+        document.refusals.push(berth_model::goal::Refusal {
+            location: berth_model::goal::Location::whole("a.json"),
+            entry: None,
+            field: None,
+            problem: "a typo".to_owned(),
+            remedy: "mend it".to_owned(),
+        });
+    };
+    assert_eq!(judge(1, refuse), Verdict::Refused);
+    let dead = |document: &mut StatusDocument| {
+        refuse(document);
+        document.agent.state = AgentState::Gone;
+    };
+    assert_eq!(judge(1, dead), Verdict::NotYet);
 }
 
 #[test]

@@ -1,22 +1,15 @@
 //! What goals can ask of an instance while it runs: stopped, started again, removed,
 //! forgotten, disabled, limited otherwise, moved to another port.
 
-#![allow(clippy::unwrap_used, reason = "a test may")]
-
 use std::{fs, net::TcpStream, path::Path, time::Instant};
 
-use berth_integration::{Bed, Entry, PATIENCE, cgroup, client, goal::key, proc, until};
-use berth_model::{
-    EntryKey,
-    status::{GoalStanding, InstanceState, Phase},
-};
+use berth_integration::{Bed, Entry, PATIENCE, cgroup, client, proc, until};
+use berth_model::status::{GoalStanding, InstanceState, Phase};
 use serde_json::json;
 
-const FILE: &str = "shop.json";
+use super::keys;
 
-fn keys() -> [EntryKey; 3] {
-    ["shop-db1", "shop-db2", "shop-db3"].map(key)
-}
+const FILE: &str = "shop.json";
 
 #[test]
 fn goals_change_while_servers_run() {

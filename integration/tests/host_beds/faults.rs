@@ -1,8 +1,6 @@
 //! Servers and agents that are killed or stopped: what is repaired, what is told, and what
 //! is left alone.
 
-#![allow(clippy::unwrap_used, reason = "a test may")]
-
 use std::{fs, time::Instant};
 
 use berth_integration::{Bed, Entry, PATIENCE, until};
@@ -10,18 +8,9 @@ use berth_model::{
     EntryKey,
     status::{AgentState, InstanceState, Phase},
 };
-use nix::{
-    sys::signal::{Signal, kill},
-    unistd::Pid,
-};
+use nix::sys::signal::Signal;
 
-fn send(pid: u32, signal: Signal) {
-    kill(Pid::from_raw(pid.cast_signed()), signal).unwrap();
-}
-
-fn pids(bed: &Bed, entries: &[Entry]) -> Vec<u32> {
-    entries.iter().map(|entry| bed.pid(&entry.key())).collect()
-}
+use super::{pids, send};
 
 #[test]
 fn servers_and_agents_fail() {

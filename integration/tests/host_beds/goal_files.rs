@@ -1,8 +1,6 @@
 //! Goal files that are wrong: each is refused with its place, in the status and by
 //! `berth goal check`, what was in force stays, and the rest goes on.
 
-#![allow(clippy::unwrap_used, reason = "a test may")]
-
 use std::{fs, io::Write, os::unix::fs::symlink, path::Path};
 
 use berth_integration::{Bed, Entry, Options, goal};

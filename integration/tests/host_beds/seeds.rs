@@ -1,7 +1,5 @@
 //! Seeds that are interrupted: nothing half-made is ever served, and in the end all is there.
 
-#![allow(clippy::unwrap_used, reason = "a test may")]
-
 use std::{
     net::TcpStream,
     sync::{
@@ -14,19 +12,14 @@ use std::{
 
 use berth_integration::{Bed, Entry, PATIENCE, client, until};
 use berth_model::{EntryKey, status::InstanceState};
-use nix::{
-    sys::signal::{Signal, kill},
-    unistd::Pid,
-};
+use nix::sys::signal::Signal;
+
+use super::send;
 
 const FILE: &str = "shop.json";
 /// Rows of the donor, 1 MiB each: some seconds of CLONE.
 const ROWS: u32 = 400;
 const COUNT: &str = "SELECT COUNT(*), SUM(LENGTH(v)) FROM app.t";
-
-fn send(pid: u32, signal: Signal) {
-    kill(Pid::from_raw(pid.cast_signed()), signal).unwrap();
-}
 
 #[test]
 fn an_interrupted_seed_is_begun_afresh() {

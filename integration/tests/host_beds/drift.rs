@@ -1,21 +1,14 @@
 //! What is changed behind the agent's back, and what becomes of it.
 
-#![allow(clippy::unwrap_used, reason = "a test may")]
-
 use std::path::PathBuf;
 
-use berth_integration::{Bed, Entry, client::Beside, goal::key};
-use berth_model::{
-    EntryKey,
-    status::{InstanceState, Phase},
-};
+use berth_integration::{Bed, Entry, client::Beside};
+use berth_model::status::{InstanceState, Phase};
 use serde_json::json;
 
-const FILE: &str = "shop.json";
+use super::keys;
 
-fn keys() -> [EntryKey; 3] {
-    ["shop-db1", "shop-db2", "shop-db3"].map(key)
-}
+const FILE: &str = "shop.json";
 
 #[test]
 fn what_drifts_is_led_back() {

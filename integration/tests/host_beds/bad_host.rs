@@ -1,8 +1,6 @@
 //! A host that lacks what a goal needs: a port, a disk, its own data, an image. Nothing is
 //! touched, the reason is told, and it goes on by itself once that is mended.
 
-#![allow(clippy::unwrap_used, reason = "a test may")]
-
 use std::{
     fs,
     net::TcpListener,
@@ -18,10 +16,11 @@ use berth_model::{
 };
 use nix::{
     mount::{MsFlags, mount},
-    sys::signal::{Signal, kill},
-    unistd::Pid,
+    sys::signal::Signal,
 };
 use serde_json::json;
+
+use super::send;
 
 #[test]
 fn a_port_or_data_of_a_stranger_is_not_touched() {
@@ -115,7 +114,7 @@ fn data_that_vanish_are_not_made_anew(bed: &Bed, entry: &Entry) {
     bed.await_blocked(&entry.key(), "its container runs, but");
     assert!(proc::lives(pid));
     // Without a server, as after a reboot with a disk that isn't mounted.
-    kill(Pid::from_raw(pid.cast_signed()), Signal::SIGKILL).unwrap();
+    send(pid, Signal::SIGKILL);
     bed.await_blocked(&entry.key(), "it had data in");
     assert!(!dir.exists(), "nothing is made in its place");
     fs::rename(&away, &dir).unwrap();

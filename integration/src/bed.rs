@@ -5,7 +5,11 @@ mod look;
 use std::{
     fs,
     path::{Path, PathBuf},
-    sync::atomic::{AtomicU32, Ordering},
+    process::ExitStatus,
+    sync::{
+        Once,
+        atomic::{AtomicU32, Ordering},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -73,7 +77,8 @@ impl Bed {
     pub fn with(options: &Options) -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         sweep::require();
-        sweep::leftovers();
+        static SWEPT: Once = Once::new();
+        SWEPT.call_once(sweep::leftovers);
         reaper::start();
         let store = image::store();
         let place = Place::wait();
@@ -263,8 +268,8 @@ impl Bed {
     ///
     /// # Panics
     /// None runs.
-    pub fn end_agent(&mut self, signal: Signal) {
-        self.agent.take().expect("an agent that runs").end(signal);
+    pub fn end_agent(&mut self, signal: Signal) -> ExitStatus {
+        self.agent.take().expect("an agent that runs").end(signal)
     }
 
     /// Replaces a goal file by one with these entries.

@@ -40,6 +40,22 @@ fn subdirs(dir: &Path) -> Vec<PathBuf> {
         .collect()
 }
 
+/// Makes a group for a container below a bed's, in every hierarchy that takes processes at
+/// once (a cpuset wants to be filled in first).
+///
+/// # Panics
+/// It can't be made.
+#[must_use]
+pub fn make(name: &str, leaf: &str) -> Vec<PathBuf> {
+    let takes = |root: &&PathBuf| !root.ends_with("cpuset");
+    let dirs: Vec<PathBuf> =
+        hierarchies().iter().filter(takes).map(|root| root.join(name).join(leaf)).collect();
+    for dir in &dirs {
+        fs::create_dir_all(dir).unwrap();
+    }
+    dirs
+}
+
 /// Groups of test beds in any hierarchy, by name.
 #[must_use]
 pub fn names(prefix: &str) -> Vec<String> {

@@ -7,7 +7,6 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::{Command, Stdio},
-    sync::Once,
 };
 
 use nix::{
@@ -31,7 +30,13 @@ pub const PLACE: &str = "/var/tmp";
 #[must_use]
 pub fn name(number: u32) -> String {
     let own = proc::stat(std::process::id()).expect("/proc shows this process");
-    format!("{PREFIX}{}-{}-{number}", own.pid, own.start_ticks)
+    name_of(&own, number)
+}
+
+/// A name for a bed of this owner.
+#[must_use]
+pub fn name_of(owner: &proc::Stat, number: u32) -> String {
+    format!("{PREFIX}{}-{}-{number}", owner.pid, owner.start_ticks)
 }
 
 /// Whether the owner of a bed of this name lives; `None` if the name is none of a bed.
@@ -42,20 +47,17 @@ fn owner_lives(name: &str) -> Option<bool> {
     Some(proc::stat(pid).is_some_and(|stat| stat.start_ticks == ticks))
 }
 
-/// Removes the beds of processes that have ended. Once per process is enough.
+/// Removes the beds of processes that have ended.
 pub fn leftovers() {
-    static SWEPT: Once = Once::new();
-    SWEPT.call_once(|| {
-        let entries = fs::read_dir(PLACE).into_iter().flatten().flatten();
-        let dirs = entries.filter_map(|entry| entry.file_name().into_string().ok());
-        let mut names: Vec<String> = dirs.chain(cgroup::names(PREFIX)).collect();
-        names.sort();
-        names.dedup();
-        for name in names.iter().filter(|name| owner_lives(name) == Some(false)) {
-            eprintln!("removing what an earlier run left: {name}");
-            remove(name);
-        }
-    });
+    let entries = fs::read_dir(PLACE).into_iter().flatten().flatten();
+    let dirs = entries.filter_map(|entry| entry.file_name().into_string().ok());
+    let mut names: Vec<String> = dirs.chain(cgroup::names(PREFIX)).collect();
+    names.sort();
+    names.dedup();
+    for name in names.iter().filter(|name| owner_lives(name) == Some(false)) {
+        eprintln!("removing what an earlier run left: {name}");
+        remove(name);
+    }
 }
 
 /// Ends all processes of a bed and removes all it has.

@@ -37,7 +37,7 @@ fn the_agent_is_killed_at_random_instants() {
     run.bed.goal("shop.json", three);
     run.bed.launch_agent();
     // An agent per kill: of the first convergence too.
-    run.kill_during(&[], three, 3);
+    run.kill_during(three, three, 3);
     let at_rest = settled(&mut run.bed, three);
 
     let mut rows = 0;
@@ -45,7 +45,7 @@ fn the_agent_is_killed_at_random_instants() {
         rows += 1;
         write(&run.bed, three, rows);
         run.bed.goal("fourth.json", fourth);
-        run.kill_during(three, &entries, 3);
+        run.kill_during(&entries, &entries, 3);
         check_rows(&run.bed, &entries, rows);
         run.kill_during(&entries, &entries, 2);
         run.bed.goal("fourth.json", &[fourth[0].clone().state("removed")]);
@@ -64,9 +64,11 @@ fn the_agent_is_killed_at_random_instants() {
 
 impl Run {
     /// Kills the agent up to `times` times while it leads `all` to their goals, each time at
-    /// another instant, and starts it again. Servers in `steady` have to outlive that.
-    fn kill_during(&mut self, steady: &[Entry], all: &[Entry], times: usize) {
-        let mut running = servers(&self.bed, steady);
+    /// another instant, and starts it again. Servers of `lasting` that are ready have to
+    /// outlive that.
+    fn kill_during(&mut self, lasting: &[Entry], all: &[Entry], times: usize) {
+        let mut running = BTreeMap::new();
+        self.are_untouched(&mut running, lasting);
         let begun = Instant::now();
         let times = times.min(self.left);
         for _ in 0..times {
@@ -75,21 +77,21 @@ impl Run {
             thread::sleep(Duration::from_micros(wait) / u32::try_from(times).unwrap());
             self.bed.end_agent(Signal::SIGKILL);
             self.left -= 1;
-            self.are_untouched(&mut running, all);
+            self.are_untouched(&mut running, lasting);
             self.bed.launch_agent();
         }
         self.bed.await_converged(all);
-        self.are_untouched(&mut running, all);
+        self.are_untouched(&mut running, lasting);
         eprintln!("{times} kills, converged after {:?}; {} left", begun.elapsed(), self.left);
     }
 
     /// Every server that was ready is the same process still; those that have become ready
     /// since are among them from now on.
-    fn are_untouched(&self, running: &mut BTreeMap<EntryKey, u32>, all: &[Entry]) {
+    fn are_untouched(&self, running: &mut BTreeMap<EntryKey, u32>, lasting: &[Entry]) {
         for (key, pid) in running.iter() {
             assert!(proc::lives(*pid), "the server of {key} has gone");
         }
-        for (key, pid) in servers(&self.bed, all) {
+        for (key, pid) in servers(&self.bed, lasting) {
             let ready = self.bed.marker(&key).is_some_and(|text| text.contains("\"ready\""));
             if ready {
                 let known = *running.entry(key.clone()).or_insert(pid);

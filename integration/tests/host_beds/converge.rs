@@ -49,11 +49,11 @@ fn roles_are_as_the_goal_says(bed: &Bed, status: &StatusDocument) {
     assert_eq!(status.instances[&master].state, InstanceState::Master);
     assert_eq!(bed.sql(&master, HELD), "0\t0\t1\t1");
     assert_eq!(bed.sql(&master, "SHOW REPLICA STATUS"), "");
-    let source = format!("127.0.0.1\t{}\tON\tON", bed.port(0));
+    let source = format!("127.0.0.1\t{}\tYES\tON\tON", bed.port(0));
     for minion in &minions {
         assert_eq!(status.instances[minion].role, Some(Role::Minion));
         assert_eq!(bed.sql(minion, HELD), "1\t0\t0\t2");
-        let threads = "SELECT c.HOST, c.PORT, s.SERVICE_STATE, a.SERVICE_STATE \
+        let threads = "SELECT c.HOST, c.PORT, c.SSL_ALLOWED, s.SERVICE_STATE, a.SERVICE_STATE \
              FROM performance_schema.replication_connection_configuration c \
              JOIN performance_schema.replication_connection_status s USING (CHANNEL_NAME) \
              JOIN performance_schema.replication_applier_status a USING (CHANNEL_NAME)";

@@ -105,7 +105,7 @@ fn another_program_restarts_nothing(bed: &mut Bed, entries: &[Entry]) {
     let other = bed.dir().join("berth-of-another-version");
     fs::copy(&bed.program, &other).unwrap();
     bed.program = other.clone();
-    bed.end_agent(Signal::SIGTERM);
+    assert!(bed.end_agent(Signal::SIGTERM).success(), "asked to end, it ends well");
     assert_eq!(bed.status().agent.state, AgentState::Gone);
     assert_eq!(pids(bed, entries), before);
     bed.start_agent();
@@ -123,7 +123,7 @@ fn a_server_that_keeps_dying_is_tried_ever_later(bed: &Bed, entries: &[Entry]) {
         let status = bed.document()?;
         let instance = &status.instances[&victim];
         if instance.phase == Phase::Retrying {
-            return Some(instance.clone());
+            return Some((instance.clone(), status.agent.last_pass_at));
         }
         let pid = instance.container.as_ref().and_then(|container| container.pid)?;
         if pid != last && proc_is_server(pid) {
@@ -132,9 +132,9 @@ fn a_server_that_keeps_dying_is_tried_ever_later(bed: &Bed, entries: &[Entry]) {
         }
         None
     });
-    let told = told.expect("a server that keeps dying must be tried later at some time");
+    let (told, then) = told.expect("a server that keeps dying must be tried later at some time");
     let retry = told.retry.clone().expect("when the next try is");
-    assert!(retry.failures >= 2, "{retry:?}");
+    assert!(retry.failures >= 2 && retry.at > then, "{retry:?} at {then}");
     assert!(told.crashes >= retry.failures.min(2), "{told:?}");
     assert!(told.last_exit.is_some());
     let shown = String::from_utf8_lossy(&bed.berth(&["status"]).stdout).into_owned();

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may")]
 
 mod bad_host;
+mod beds;
 mod converge;
 mod drift;
 mod faults;

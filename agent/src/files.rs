@@ -1,8 +1,10 @@
 //! Files that are either wholly old or wholly new, whatever ends the process.
 
 use std::{
+    ffi::OsString,
     fs::{self, File},
     io::{self, Write},
+    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
 };
 
@@ -47,7 +49,8 @@ pub enum Durability {
 }
 
 /// Replaces `path` by `value` as JSON: a temporary file in the same directory, then
-/// rename(2).
+/// rename(2). A file has one writer at a time, so its temporary has one name: what a killed
+/// writer left is overwritten by the next.
 ///
 /// # Errors
 /// [`FileError::Write`].
@@ -57,23 +60,34 @@ pub fn write_json<T: Serialize>(
     durability: Durability,
 ) -> Result<(), FileError> {
     let wrong = |source| FileError::Write { path: path.to_owned(), source };
-    let dir = path.parent().unwrap_or(Path::new("/"));
     let mut text = serde_json::to_vec_pretty(value).map_err(|error| wrong(error.into()))?;
     text.push(b'\n');
-    let mut file = tempfile::Builder::new()
-        .prefix(".tmp-")
-        .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))
-        .tempfile_in(dir)
+    let temporary = temporary(path);
+    let mut file = File::options()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o644)
+        .open(&temporary)
         .map_err(wrong)?;
     file.write_all(&text).map_err(wrong)?;
     if durability == Durability::PowerCut {
-        file.as_file().sync_all().map_err(wrong)?;
+        file.sync_all().map_err(wrong)?;
     }
-    file.persist(path).map_err(|error| wrong(error.error))?;
+    fs::rename(&temporary, path).map_err(wrong)?;
     if durability == Durability::PowerCut {
-        sync_dir(dir).map_err(wrong)?;
+        sync_dir(path.parent().unwrap_or(Path::new("/"))).map_err(wrong)?;
     }
     Ok(())
+}
+
+/// Where [`write_json`] writes before it renames; there only if a writer was killed.
+#[must_use]
+pub fn temporary(path: &Path) -> PathBuf {
+    let mut name = OsString::from(".");
+    name.push(path.file_name().unwrap_or_default());
+    name.push(".tmp");
+    path.with_file_name(name)
 }
 
 /// Reads what [`write_json`] wrote; `None` if there is no such file.

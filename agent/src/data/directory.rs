@@ -117,7 +117,7 @@ pub fn discard(instance_dir: &Path) -> Result<(), DirectoryError> {
             return Err(DirectoryError::Ready { path: instance_dir.to_owned() });
         }
         Some(_) => {}
-        // Without a marker only an empty directory is ours.
+        // Without a marker only an empty directory is ours, or a half-written first marker.
         None => return nothing_there(instance_dir),
     }
     let data = mysql_dir(instance_dir);
@@ -131,9 +131,11 @@ pub fn discard(instance_dir: &Path) -> Result<(), DirectoryError> {
 
 fn nothing_there(instance_dir: &Path) -> Result<(), DirectoryError> {
     let path = instance_dir.to_owned();
-    match fs::read_dir(instance_dir).map(|mut names| names.next()) {
-        Ok(None) => Ok(()),
-        Ok(Some(_)) => Err(DirectoryError::Foreign { path }),
+    let half_written = files::temporary(&marker_path(instance_dir));
+    let foreign = |name: io::Result<fs::DirEntry>| name.map_or(true, |n| n.path() != half_written);
+    match fs::read_dir(instance_dir).map(|mut names| names.any(foreign)) {
+        Ok(false) => Ok(()),
+        Ok(true) => Err(DirectoryError::Foreign { path }),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(source) => Err(DirectoryError::Remove { path, source }),
     }

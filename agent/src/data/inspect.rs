@@ -44,7 +44,8 @@ pub enum InspectError {
     Marker(#[source] FileError),
 }
 
-/// Looks into the directory of `key`; `None` if there is nothing, or an empty directory.
+/// Looks into the directory of `key`; `None` if there is nothing, or an empty directory, or
+/// one with only a marker that was being written when the agent was killed.
 ///
 /// # Errors
 /// What can't be read is unknown, which is not the same as absent.
@@ -53,7 +54,7 @@ pub fn inspect(instance_dir: &Path, key: &EntryKey) -> Result<Option<DataFacts>,
         let path = path.to_owned();
         move |source| InspectError::Look { path, source }
     };
-    let mut names = match fs::read_dir(instance_dir) {
+    let names = match fs::read_dir(instance_dir) {
         Ok(names) => names,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) if error.kind() == io::ErrorKind::NotADirectory => {
@@ -65,8 +66,14 @@ pub fn inspect(instance_dir: &Path, key: &EntryKey) -> Result<Option<DataFacts>,
     let marker: Marker = match files::read_json(&marker_path(instance_dir)) {
         Ok(Some(marker)) => marker,
         Ok(None) => {
-            let first = names.next().transpose().map_err(look(instance_dir))?;
-            return Ok(first.map(|first| DataFacts::Foreign { why: unmarked(&first.path()) }));
+            let half_written = files::temporary(&marker_path(instance_dir));
+            for name in names {
+                let path = name.map_err(look(instance_dir))?.path();
+                if path != half_written {
+                    return Ok(Some(DataFacts::Foreign { why: unmarked(&path) }));
+                }
+            }
+            return Ok(None);
         }
         Err(error @ FileError::Parse { .. }) => {
             return Ok(Some(DataFacts::Foreign { why: error.to_string() }));

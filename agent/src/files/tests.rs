@@ -15,6 +15,16 @@ fn what_was_written_is_read_and_nothing_else_is_left() {
 }
 
 #[test]
+fn what_a_killed_writer_left_is_overwritten() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.json");
+    fs::write(temporary(&path), "half of something that was longer").unwrap();
+    write_json(&path, &1u8, Durability::PowerCut).unwrap();
+    assert_eq!(read_json::<u8>(&path).unwrap(), Some(1));
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+}
+
+#[test]
 fn a_failed_write_leaves_the_old_file() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("missing/a.json");

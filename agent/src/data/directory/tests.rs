@@ -67,6 +67,15 @@ fn a_half_made_copy_is_made_anew() {
 }
 
 #[test]
+fn a_half_written_first_marker_is_no_hindrance() {
+    let bed = Bed::new();
+    fs::create_dir_all(bed.instance()).unwrap();
+    fs::write(files::temporary(&marker_path(&bed.instance())), "{").unwrap();
+    create(&bed.template(), &bed.instance(), &marker(DataState::Ready)).unwrap();
+    assert_eq!(read_marker(&bed.instance()), marker(DataState::Ready));
+}
+
+#[test]
 fn what_is_ready_is_not_removed() {
     let bed = Bed::new();
     create(&bed.template(), &bed.instance(), &marker(DataState::Ready)).unwrap();

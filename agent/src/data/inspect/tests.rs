@@ -35,6 +35,15 @@ fn nothing_and_an_empty_directory_are_absent() {
 }
 
 #[test]
+fn a_first_marker_that_was_half_written_is_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(files::temporary(&marker_path(dir.path())), "{\"half").unwrap();
+    assert_eq!(inspect(dir.path(), &key()).unwrap(), None);
+    fs::write(dir.path().join("ibdata1"), "theirs").unwrap();
+    assert!(foreign(dir.path()).contains("ibdata1"));
+}
+
+#[test]
 fn our_marker_makes_it_ours() {
     let dir = tempfile::tempdir().unwrap();
     marker("h-a").write(&marker_path(dir.path())).unwrap();

@@ -16,7 +16,8 @@ use nix::fcntl::{Flock, FlockArg};
 
 use crate::{
     config::Config,
-    files::FileError,
+    data,
+    files::{self, FileError},
     host::{Host, HostError},
     wake::{GoalWatch, Waker},
 };
@@ -80,6 +81,7 @@ pub fn run(config: Config, log: LogFormat) -> Result<(), AgentError> {
     start_log(log);
     make_directories(&config)?;
     let _lock = lock(&config)?;
+    sweep(&config);
     become_subreaper().map_err(AgentError::Subreaper)?;
     let host = Arc::new(Host::open(config)?);
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -138,6 +140,17 @@ fn make_directories(config: &Config) -> Result<(), AgentError> {
             .map_err(|source| AgentError::Make { path: dir.clone(), source })?;
     }
     Ok(())
+}
+
+/// Removes what an agent left that was killed while it wrote a file. Only one agent works
+/// here, and this one writes nothing yet. What can't be removed does no harm.
+fn sweep(config: &Config) {
+    let names = std::fs::read_dir(&config.data_dir).into_iter().flatten().flatten();
+    let markers = names.map(|name| data::marker_path(&name.path()));
+    let own = [config.goals_in_force(), config.journal(), config.status()];
+    for path in own.into_iter().chain(markers) {
+        let _ = std::fs::remove_file(files::temporary(&path));
+    }
 }
 
 fn lock(config: &Config) -> Result<Flock<File>, AgentError> {

@@ -58,6 +58,11 @@ impl Sources {
         kept.filter(|(to, _)| *to == address).map(|(_, server)| server)
     }
 
+    /// Closes the connections of all but these minions.
+    pub fn retain(&self, minion: impl Fn(&EntryKey) -> bool) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).retain(|key, _| minion(key));
+    }
+
     /// Keeps a connection that works.
     pub fn keep(&self, key: &EntryKey, address: SocketAddr, server: Server) {
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);

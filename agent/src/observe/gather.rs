@@ -9,7 +9,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use berth_model::{
     EntryKey,
-    goal::{GoalState, Goals},
+    goal::{GoalState, Goals, Role},
 };
 
 use super::{
@@ -46,6 +46,10 @@ impl Gatherer {
     pub async fn gather(&self, goals: &Arc<Goals>, busy: BTreeMap<String, String>) -> Observation {
         // What has not come in time stays unknown.
         let mut observation = unknown(&self.host, goals, busy);
+        self.host.sources.retain(|key| {
+            let entry = goals.own.get(key).map(|goal| &goal.placed.entry);
+            entry.is_some_and(|e| e.role == Role::Minion && e.state == GoalState::Started)
+        });
         let mut probes: Vec<(String, Probe<Found>)> = Vec::new();
         for reference in observation.images.keys() {
             let (host, reference) = (Arc::clone(&self.host), reference.clone());

@@ -13,8 +13,9 @@ use crate::{Bed, PATIENCE, cgroup, proc, reaper, until};
 pub struct Possessions {
     /// Groups below the bed's cgroup, in any hierarchy.
     pub groups: Vec<String>,
-    /// Files and directories of the run directory, such as containers' records and sockets.
-    pub run_files: Vec<PathBuf>,
+    /// Files and directories of the run and the state directory, such as containers' records
+    /// and sockets, and of instances' directories without the data.
+    pub files: Vec<PathBuf>,
     /// Mounts on the host below the bed's directory.
     pub mounts: Vec<PathBuf>,
     /// The agent's open descriptors, by what they are.
@@ -28,13 +29,17 @@ impl Possessions {
     #[must_use]
     pub fn of(bed: &Bed) -> Self {
         let agent = bed.agent().pid();
-        let mut run_files = Vec::new();
-        list(&bed.dir().join("run"), &mut run_files);
+        let mut files = Vec::new();
+        list(&bed.dir().join("run"), usize::MAX, &mut files);
+        list(&bed.dir().join("state"), usize::MAX, &mut files);
+        list(&bed.data_dir(), 1, &mut files);
+        // What was moved aside is meant to stay.
+        files.retain(|path| !path.starts_with(bed.data_dir().join(".trash")));
         let own_mounts = proc::mounts(std::process::id()).into_iter().map(|mount| mount.point);
         let zombie = |stat: &proc::Stat| stat.state == 'Z' && stat.parent == agent;
         Self {
             groups: cgroup::leaves(bed.name()),
-            run_files,
+            files,
             mounts: own_mounts.filter(|point| point.starts_with(bed.dir())).collect(),
             descriptors: proc::descriptors(agent),
             zombies: proc::all().iter().filter(|stat| zombie(stat)).count()
@@ -57,13 +62,13 @@ impl Possessions {
     }
 }
 
-fn list(dir: &Path, found: &mut Vec<PathBuf>) {
+fn list(dir: &Path, levels: usize, found: &mut Vec<PathBuf>) {
     let Ok(entries) = fs::read_dir(dir) else { return };
     let mut paths: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
     paths.sort();
     for path in paths {
-        if path.is_dir() {
-            list(&path, found);
+        if levels > 0 && path.is_dir() {
+            list(&path, levels - 1, found);
         }
         found.push(path);
     }

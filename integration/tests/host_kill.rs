@@ -172,6 +172,6 @@ fn nothing_stays_of_what_is_removed(bed: &Bed, three: &[Entry]) {
     assert_eq!(left.groups, Vec::<String>::new());
     assert_eq!(left.mounts, Vec::<std::path::PathBuf>::new());
     let of_instance = |path: &&std::path::PathBuf| path.to_string_lossy().contains("shop");
-    assert_eq!(left.run_files.iter().find(of_instance), None);
+    assert_eq!(left.files.iter().find(of_instance), None);
     assert_eq!(bed.trash().len(), three.len() + 1, "the data is kept, also the fourth's");
 }

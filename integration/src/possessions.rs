@@ -9,7 +9,7 @@ use std::{
 use crate::{Bed, PATIENCE, cgroup, proc, reaper, until};
 
 /// What a bed has.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Possessions {
     /// Groups below the bed's cgroup, in any hierarchy.
     pub groups: Vec<String>,

@@ -69,6 +69,8 @@ pub fn initialise_args(data_dir: &std::path::Path, init_file: &std::path::Path) 
         // start makes them anew.
         "--innodb-redo-log-capacity=8M".into(),
         "--innodb-doublewrite=OFF".into(),
+        // Hundreds of syncs less: the whole is synced once before it counts as made.
+        "--innodb-flush-log-at-trx-commit=0".into(),
     ]
 }
 

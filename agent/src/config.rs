@@ -4,6 +4,8 @@
 //! instance should be stands in the goal files. A file that is missing means the
 //! defaults; a file that is wrong is an error, never half-used.
 
+mod network;
+
 use std::{
     collections::BTreeMap,
     fs, io,
@@ -14,6 +16,9 @@ use std::{
 
 use berth_model::{ByteSize, EntryKey, HostName};
 use serde::Deserialize;
+
+pub use network::Network;
+use network::RawNetwork;
 
 /// Where the configuration is read from if nothing else is said.
 pub const DEFAULT_PATH: &str = "/etc/berth/berth.toml";
@@ -78,6 +83,7 @@ struct RawConfig {
     bind_address: IpAddr,
     interval: String,
     hosts: BTreeMap<String, String>,
+    network: RawNetwork,
 }
 
 impl Default for RawConfig {
@@ -97,6 +103,7 @@ impl Default for RawConfig {
             bind_address: Ipv4Addr::UNSPECIFIED.into(),
             interval: "30s".into(),
             hosts: BTreeMap::new(),
+            network: RawNetwork::default(),
         }
     }
 }
@@ -132,6 +139,8 @@ pub struct Config {
     pub interval: Duration,
     /// Addresses of hosts that the system's resolver doesn't know.
     pub hosts: BTreeMap<String, String>,
+    /// The network of instances that have addresses of their own.
+    pub network: Network,
 }
 
 impl Config {
@@ -188,6 +197,8 @@ impl Config {
                 return Err(value(field, format!("{:?}", dir.display()), "an absolute path"));
             }
         }
+        let network =
+            raw.network.check().map_err(|wrong| value(wrong.field, wrong.found, wrong.expected))?;
         Ok(Self {
             host: raw.host.map_or_else(host_name, Ok)?,
             goal_dir: raw.goal_dir,
@@ -203,6 +214,7 @@ impl Config {
             bind_address: raw.bind_address,
             interval,
             hosts: raw.hosts,
+            network,
         })
     }
 

@@ -50,6 +50,7 @@ pub(crate) fn config() -> Config {
         bind_address: std::net::Ipv4Addr::UNSPECIFIED.into(),
         interval: Duration::from_secs(30),
         hosts: BTreeMap::new(),
+        network: crate::config::Network::default(),
     }
 }
 

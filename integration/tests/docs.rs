@@ -179,16 +179,17 @@ fn every_field_of_a_goal_is_explained() {
 fn every_field_of_the_configuration_has_its_row_and_no_other_has() {
     let dir = tempdir();
     let path = dir.join("unknown.toml");
-    fs::write(&path, "no_such_field = 1\n").unwrap();
-    let output = berth(&["--config", path.to_str().unwrap(), "status"]);
-    let complaint = String::from_utf8(output.stderr).unwrap();
-    let expected = complaint.split("expected one of").nth(1).unwrap();
-    let known: BTreeSet<String> =
-        expected.split('`').skip(1).step_by(2).map(str::to_owned).collect();
-    let text = read(OPERATIONS);
-    let rows: BTreeSet<String> =
-        table_rows(&section(&text, "## Configuration"), "| field |").into_iter().collect();
-    assert_eq!(rows, known);
+    let text = section(&read(OPERATIONS), "## Configuration");
+    for (table, heading) in [("", "| field |"), ("[network]", "| field of `network` |")] {
+        fs::write(&path, format!("{table}\nno_such_field = 1\n")).unwrap();
+        let output = berth(&["--config", path.to_str().unwrap(), "status"]);
+        let complaint = String::from_utf8(output.stderr).unwrap();
+        let expected = complaint.split("expected one of").nth(1).unwrap();
+        let known: BTreeSet<String> =
+            expected.split('`').skip(1).step_by(2).map(str::to_owned).collect();
+        let rows: BTreeSet<String> = table_rows(&text, heading).into_iter().collect();
+        assert_eq!(rows, known, "{table}");
+    }
     fs::remove_dir_all(dir).unwrap();
 }
 

@@ -67,14 +67,25 @@ impl Netplug {
         done
     }
 
+    /// What is missing.
+    pub(crate) fn bridge_steps(
+        &self,
+        session: &mut Session,
+    ) -> Result<Vec<BridgeStep>, BridgeError> {
+        let wanted = &self.config.bridge;
+        let failed = |source| BridgeError::Ovsdb { name: wanted.name.clone(), source };
+        let uplink = wanted.uplink.as_ref().map(|uplink| uplink.interface.as_str());
+        let mut switch = self.switch(&mut session.client);
+        let (bridge, uplink) = switch.bridge(&wanted.name, uplink).map_err(failed)?;
+        plan(wanted, &self.config.host, bridge.as_ref(), uplink.as_ref())
+    }
+
     fn bridge(&self, session: &mut Session) -> Result<Vec<String>, BridgeError> {
+        let steps = self.bridge_steps(session)?;
         let wanted = &self.config.bridge;
         let name = wanted.name.clone();
         let failed = |source| BridgeError::Ovsdb { name: name.clone(), source };
         let mut switch = self.switch(&mut session.client);
-        let uplink = wanted.uplink.as_ref().map(|uplink| uplink.interface.as_str());
-        let (bridge, uplink) = switch.bridge(&name, uplink).map_err(failed)?;
-        let steps = plan(wanted, &self.config.host, bridge.as_ref(), uplink.as_ref())?;
         let mut number = None;
         for step in &steps {
             let applied = match step {

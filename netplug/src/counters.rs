@@ -27,7 +27,7 @@ pub struct Counters {
 
 impl Counters {
     /// From the host's end, which sends what the container receives.
-    fn of(link: &Link, root: Option<&Root>) -> Self {
+    pub(crate) fn of(link: &Link, root: Option<&Root>) -> Self {
         let stats = link.stats.unwrap_or_default();
         Self {
             in_bytes: stats.tx_bytes,

@@ -13,7 +13,7 @@
 //! and the limits, tries the address, sets it and announces it. The container only joins
 //! the namespace, and a restart of mysqld keeps it. [`Netplug::detach`] removes all that
 //! and frees the address last. [`Netplug::reconcile`] does for a whole host what is
-//! missing. Everything is an idempotent step between an observation and the next, so that
+//! missing; [`Netplug::inspect`] only tells. Everything is an idempotent step between an observation and the next, so that
 //! a process that dies anywhere is continued by whoever comes next.
 //!
 //! Truth is the kernel, the switch and the lease files, read anew each time. Packets
@@ -38,6 +38,7 @@ mod durable;
 mod error;
 mod ethtool;
 pub mod failpoint;
+mod inspect;
 pub mod lease;
 mod lock;
 mod name;
@@ -62,6 +63,7 @@ pub use bridge::BridgeError;
 pub use config::{BridgeConfig, Config, DatapathChoice, Timeouts, Uplink};
 pub use counters::Counters;
 pub use error::PlugError;
+pub use inspect::{Inspection, Place, Standing};
 pub use lock::LockError;
 pub use name::{HostName, NameError, Owner, PoolName, VlanId};
 pub use neighbour::{NeighbourError, Probing};

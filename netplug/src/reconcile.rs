@@ -55,9 +55,9 @@ pub struct Report {
 }
 
 /// What one pass reads once for all owners.
-struct Snapshot {
-    leases: Leases,
-    links: Result<HostLinks, NetlinkError>,
+pub(crate) struct Snapshot {
+    pub(crate) leases: Leases,
+    pub(crate) links: Result<HostLinks, NetlinkError>,
     /// The bridge, without ports.
     switch: Observed<SwitchState>,
     ports: BTreeMap<Owner, SwitchState>,
@@ -101,7 +101,7 @@ impl Netplug {
         Ok(report)
     }
 
-    fn snapshot(&self) -> Result<Snapshot, PlugError> {
+    pub(crate) fn snapshot(&self) -> Result<Snapshot, PlugError> {
         let mut session = self.session()?;
         let read = self.switch(&mut session.client).ports(&self.config.bridge.name, None);
         let links = HostLinks::read(&self.config.host, &mut session.route);
@@ -123,7 +123,7 @@ impl Netplug {
         Ok(Snapshot { leases, links, switch, ports })
     }
 
-    fn leftovers(&self, snapshot: &Snapshot, goal: &Goal, report: &mut Report) {
+    pub(crate) fn leftovers(&self, snapshot: &Snapshot, goal: &Goal, report: &mut Report) {
         let named = |owner: &Owner| {
             goal.removed.contains(owner) || goal.attached.iter().any(|r| r.owner == *owner)
         };
@@ -185,7 +185,7 @@ impl Netplug {
         (plan == Plan::default()).then(|| self.attachment(&desired, Vec::new()))
     }
 
-    fn observed(
+    pub(crate) fn observed(
         &self,
         snapshot: &Snapshot,
         owner: &Owner,

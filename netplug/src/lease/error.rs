@@ -86,6 +86,12 @@ pub enum LeaseError {
     /// A file in the directory can't be understood; nothing new is leased meanwhile.
     #[error("a lease can't be read: restore or remove it, until then nothing new is leased")]
     Unreadable(#[source] Unreadable),
+    /// The same, of a file that stays with the list of leases.
+    #[error("{file}: restore or remove it, until then nothing new is leased")]
+    Damaged {
+        /// What is wrong with which file.
+        file: String,
+    },
     /// The owner holds another address or one of another pool.
     #[error("{} holds {} of pool {} already", held.owner, held.address, held.pool)]
     HoldsAnother {

@@ -114,6 +114,25 @@ impl Leases {
         self.iter().find(|lease| lease.owner == *owner)
     }
 
+    /// The address that the owner would be given now if it held none.
+    ///
+    /// # Errors
+    /// [`LeaseError::Choose`], and [`LeaseError::Damaged`] while a file can't be read.
+    pub fn would_give(
+        &self,
+        owner: &Owner,
+        pool: &Pool,
+        address: Option<IpAddr>,
+    ) -> Result<IpAddr, LeaseError> {
+        if let Some(unreadable) = self.unreadable.first() {
+            return Err(LeaseError::Damaged { file: unreadable.to_string() });
+        }
+        let own = self.of(owner).map(|lease| lease.address);
+        let taken = |asked| self.taken_by_name.contains(&asked) && own != Some(asked);
+        choose(pool, address, taken)
+            .map_err(|source| LeaseError::Choose { owner: owner.clone(), source })
+    }
+
     /// Files that could not be read.
     #[must_use]
     pub fn unreadable(&self) -> &[Unreadable] {

@@ -5,6 +5,7 @@
 
 mod lanes;
 mod pass;
+mod service;
 mod signals;
 mod watches;
 mod world;
@@ -106,6 +107,7 @@ async fn converge(host: Arc<Host>) -> Result<(), AgentError> {
     tokio::select! {
         never = state.run(|| watch.renew()) => match never {},
         () = stop.wait() => {
+            service::Service::stopping();
             tracing::info!("the agent ends; containers run on");
             Ok(())
         }

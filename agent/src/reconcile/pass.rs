@@ -14,7 +14,7 @@ use berth_model::{
 };
 use jiff::{SignedDuration, Timestamp};
 
-use super::{lanes::Lanes, world::World};
+use super::{lanes::Lanes, service::Service, world::World};
 use crate::{
     config::Config,
     data::DataFacts,
@@ -44,6 +44,7 @@ pub(super) struct Loop<W> {
     in_force: BTreeMap<EntryKey, PlacedEntry>,
     journal: Journal,
     journal_saved: Journal,
+    service: Service,
 }
 
 impl<W: World> Loop<W> {
@@ -64,6 +65,7 @@ impl<W: World> Loop<W> {
             facts,
             in_force,
             journal,
+            service: Service::of_this_process(),
         })
     }
 
@@ -81,7 +83,8 @@ impl<W: World> Loop<W> {
                 }
             };
             before_each();
-            wait = self.pass(&reasons).await.min(interval);
+            let longest = interval.min(self.service.longest_sleep());
+            wait = self.pass(&reasons).await.min(longest);
         }
     }
 
@@ -107,6 +110,7 @@ impl<W: World> Loop<W> {
         self.agent.last_wake = words_of(reasons);
         let document = self.document(&plan, &observation, now);
         self.save(&document);
+        self.service.passed(&document);
         self.sleep(&plan, now)
     }
 

@@ -10,6 +10,7 @@ mod drift;
 mod faults;
 mod goal_files;
 mod seeds;
+mod service;
 mod states;
 
 use berth_integration::{Bed, Entry};

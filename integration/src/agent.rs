@@ -25,18 +25,16 @@ pub struct Agent {
 }
 
 impl Agent {
-    /// Starts `program` with this configuration; its log is appended to `log`.
+    /// Starts it by a command of setsid(1), which becomes the program, so that the pid is
+    /// the agent's; its log is appended to `log`.
     ///
     /// # Panics
     /// It can't be started.
     #[must_use]
-    pub fn start(program: &Path, config: &Path, log: &Path) -> Self {
+    pub fn start(mut setsid: Command, log: &Path) -> Self {
         let log = File::options().create(true).append(true).open(log).unwrap();
-        // setsid(1) becomes the program, so the pid is the agent's.
-        let mut command = Command::new("setsid");
-        command.arg(program).arg("--config").arg(config).arg("agent");
-        command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
-        Self { child: reaper::spawn(&mut command) }
+        setsid.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
+        Self { child: reaper::spawn(&mut setsid) }
     }
 
     /// Its process id.

@@ -1,15 +1,13 @@
 //! One host.
 
 mod look;
+pub(crate) mod network;
 
 use std::{
     fs,
     path::{Path, PathBuf},
     process::ExitStatus,
-    sync::{
-        Once,
-        atomic::{AtomicU32, Ordering},
-    },
+    sync::Once,
     thread,
     time::{Duration, Instant},
 };
@@ -17,13 +15,30 @@ use std::{
 use berth_model::EntryKey;
 use nix::sys::signal::Signal;
 
+pub use network::Site;
+
 use crate::{
     Entry,
     agent::Agent,
     goal, image,
     lease::{Place, Ports},
+    namespace::{Namespace, command_in},
     program, reaper, sweep,
+    switch::Switch,
 };
+
+/// What is done once per test program, before the first bed.
+pub(crate) fn prepare() {
+    static SWEPT: Once = Once::new();
+    sweep::require();
+    SWEPT.call_once(sweep::leftovers);
+    reaper::start();
+}
+
+/// A new fleet key.
+pub(crate) fn new_key() -> String {
+    format!("{:032x}{:032x}", fastrand::u128(..), fastrand::u128(..))
+}
 
 /// What differs between beds.
 #[derive(Debug, Clone)]
@@ -37,11 +52,13 @@ pub struct Options {
     pub template: bool,
     /// An image store of its own, empty, instead of that with the image.
     pub own_images: bool,
+    /// A network namespace and an Open vSwitch of its own, for instances in mode vlan.
+    pub switch: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { interval: "2s", memory: None, template: true, own_images: false }
+        Self { interval: "2s", memory: None, template: true, own_images: false, switch: false }
     }
 }
 
@@ -55,10 +72,17 @@ pub struct Bed {
     /// The program that is started as agent.
     pub program: PathBuf,
     agent: Option<Agent>,
-    ports: Ports,
+    site: Option<Site>,
+    switch: Option<Switch>,
+    namespace: Option<Namespace>,
+    /// Of 127.0.0.1; a host of a fleet needs none.
+    ports: Option<Ports>,
     begun: Instant,
-    _place: Place,
+    _place: Option<Place>,
 }
+
+/// The first port in a network namespace, where no other bed is.
+const FIRST_PORT: u16 = 3306;
 
 impl Bed {
     /// A host whose agent runs, without any goal.
@@ -75,41 +99,65 @@ impl Bed {
     /// It can't be made, or these tests can't run here.
     #[must_use]
     pub fn with(options: &Options) -> Self {
-        static NUMBER: AtomicU32 = AtomicU32::new(0);
-        sweep::require();
-        static SWEPT: Once = Once::new();
-        SWEPT.call_once(sweep::leftovers);
-        reaper::start();
-        let store = image::store();
-        let place = Place::wait();
-        let name = sweep::name(NUMBER.fetch_add(1, Ordering::Relaxed));
-        let dir = Path::new(sweep::PLACE).join(&name);
-        let images = if options.own_images { dir.join("images") } else { store };
-        let bed = Self {
-            name,
-            images,
-            dir,
-            program: program::berth().to_owned(),
-            agent: None,
-            ports: Ports::take(),
-            begun: Instant::now(),
-            _place: place,
-        };
+        prepare();
+        let mut bed = Self::bare(image::store());
+        bed._place = Some(Place::wait());
+        if !options.switch {
+            bed.ports = Some(Ports::take());
+        }
+        if options.own_images {
+            bed.images = bed.dir.join("images");
+        }
         bed.make(options);
         bed
     }
 
-    fn make(&self, options: &Options) {
-        for dir in [self.goal_dir(), self.data_dir()] {
+    /// A host of a fleet, which has the right to have beds; its agent does not run yet.
+    ///
+    /// # Panics
+    /// It can't be made, or these tests can't run here.
+    #[must_use]
+    pub(crate) fn in_fleet(options: &Options, site: Site) -> Self {
+        prepare();
+        let mut bed = Self::bare(image::store());
+        bed.site = Some(site);
+        bed.make(options);
+        bed
+    }
+
+    /// A name and a directory that isn't made yet, and nothing else.
+    fn bare(images: PathBuf) -> Self {
+        let name = sweep::next_name();
+        Self {
+            dir: Path::new(sweep::PLACE).join(&name),
+            name,
+            images,
+            program: program::berth().to_owned(),
+            agent: None,
+            site: None,
+            switch: None,
+            namespace: None,
+            ports: None,
+            begun: Instant::now(),
+            _place: None,
+        }
+    }
+
+    fn make(&mut self, options: &Options) {
+        for dir in [self.goal_dir(), self.data_dir(), self.pools_dir()] {
             fs::create_dir_all(dir).unwrap();
         }
-        self.write_secret(
-            "fleet.key",
-            &format!("{:032x}{:032x}", fastrand::u128(..), fastrand::u128(..)),
-        );
+        let key = self.site.as_ref().map_or_else(new_key, |site| site.fleet_key.clone());
+        self.write_secret("fleet.key", &key);
         fs::write(self.config(), self.configuration(options)).unwrap();
         if options.template {
             image::lend_template(&self.data_dir());
+        }
+        if options.switch || self.site.is_some() {
+            self.namespace = Some(Namespace::make(&self.dir.join("netns")));
+        }
+        if let (true, Some(namespace)) = (options.switch, &self.namespace) {
+            self.switch = Some(Switch::start(&self.switch_dir(), namespace.path()));
         }
     }
 
@@ -119,32 +167,6 @@ impl Bed {
         let mut file =
             options.create(true).write(true).mode(0o600).open(self.dir.join(name)).unwrap();
         file.write_all(text.as_bytes()).unwrap();
-    }
-
-    fn configuration(&self, options: &Options) -> String {
-        let dir = self.dir.display();
-        let memory =
-            options.memory.map(|size| format!("memory = \"{size}\"\n")).unwrap_or_default();
-        format!(
-            "host = \"{host}\"\n\
-             goal_dir = \"{dir}/goal.d\"\n\
-             state_dir = \"{dir}/state\"\n\
-             data_dir = \"{dir}/data\"\n\
-             images_dir = \"{images}\"\n\
-             run_dir = \"{dir}/run\"\n\
-             log_dir = \"{dir}/log\"\n\
-             fleet_key = \"{dir}/fleet.key\"\n\
-             cgroup = \"{cgroup}\"\n\
-             image = \"{image}\"\n\
-             bind_address = \"127.0.0.1\"\n\
-             interval = \"{interval}\"\n\
-             {memory}",
-            host = goal::HOST,
-            images = self.images.display(),
-            cgroup = self.name,
-            image = image::REFERENCE,
-            interval = options.interval,
-        )
     }
 
     /// Its name, which is that of its cgroup too.
@@ -199,7 +221,7 @@ impl Bed {
     /// One of its ports, by a number from 0.
     #[must_use]
     pub fn port(&self, number: u16) -> u16 {
-        self.ports.get(number)
+        self.ports.as_ref().map_or(FIRST_PORT + number, |ports| ports.get(number))
     }
 
     /// Entries of a cluster: a master, and minions of it, on ports from number `first` on.
@@ -248,8 +270,19 @@ impl Bed {
     /// # Panics
     /// It runs already.
     pub fn launch_agent(&mut self) -> u32 {
+        self.launch_agent_with(&[])
+    }
+
+    /// The same with these variables in its environment.
+    ///
+    /// # Panics
+    /// It runs already.
+    pub fn launch_agent_with(&mut self, environment: &[(&str, &str)]) -> u32 {
         assert!(self.agent.is_none(), "the agent runs already");
-        let agent = Agent::start(&self.program, &self.config(), &self.dir.join("agent.log"));
+        let mut command = command_in(self.namespace(), "setsid");
+        command.arg(&self.program).arg("--config").arg(self.config()).arg("agent");
+        command.envs(environment.iter().copied());
+        let agent = Agent::start(command, &self.dir.join("agent.log"));
         let pid = agent.pid();
         self.agent = Some(agent);
         pid

@@ -2,9 +2,12 @@
 
 use std::{
     fs::File,
+    net::SocketAddr,
     path::Path,
     process::{Child, Command, Output, Stdio},
 };
+
+use crate::namespace::command_in;
 
 /// Seconds for a connection, and for a whole statement.
 const CONNECT: &str = "--connect-timeout=5";
@@ -32,10 +35,23 @@ pub fn ask(socket: &Path, sql: &str) -> Result<String, String> {
 /// # Errors
 /// What the client says.
 pub fn ask_as(user: &str, password: &str, port: u16, sql: &str) -> Result<String, String> {
-    let mut command = Command::new("timeout");
+    ask_at(None, SocketAddr::from(([127, 0, 0, 1], port)), (user, password), sql)
+}
+
+/// The same from a network namespace.
+///
+/// # Errors
+/// What the client says.
+pub fn ask_at(
+    namespace: Option<&Path>,
+    server: SocketAddr,
+    (user, password): (&str, &str),
+    sql: &str,
+) -> Result<String, String> {
+    let mut command = command_in(namespace, "timeout");
     command.args(["--signal=KILL", PATIENCE, "mariadb", "--no-defaults", CONNECT]);
-    command.args(["--ssl", "-N", "-B", "-h127.0.0.1"]);
-    command.arg(format!("-P{port}")).arg(format!("-u{user}")).args(["-e", sql]);
+    command.args(["--ssl", "-N", "-B"]).arg(format!("-h{}", server.ip()));
+    command.arg(format!("-P{}", server.port())).arg(format!("-u{user}")).args(["-e", sql]);
     answer(command.env("MYSQL_PWD", password).stdin(Stdio::null()).output())
 }
 

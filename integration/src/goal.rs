@@ -3,7 +3,7 @@
 use berth_model::EntryKey;
 use serde_json::{Value, json};
 
-/// The host's name in every bed.
+/// The host's name in every bed that is no host of a fleet.
 pub const HOST: &str = "bed";
 /// Memory of each server: little, so that many fit.
 const SIZE: &str = "448MiB";
@@ -11,6 +11,7 @@ const SIZE: &str = "448MiB";
 /// One entry of a goal file.
 #[derive(Debug, Clone)]
 pub struct Entry {
+    host: String,
     name: String,
     body: Value,
 }
@@ -27,7 +28,7 @@ impl Entry {
                 "port": port, "size": SIZE, "semi_sync_repl_enabled": false,
             },
         });
-        Self { name: name.to_owned(), body }
+        Self { host: HOST.to_owned(), name: name.to_owned(), body }
     }
 
     /// A minion of the server on this port of the same host.
@@ -53,23 +54,40 @@ impl Entry {
         self
     }
 
+    /// The same on another host.
+    #[must_use]
+    pub fn on(mut self, host: &str) -> Self {
+        host.clone_into(&mut self.host);
+        self
+    }
+
+    /// The host that it is on.
+    #[must_use]
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
     /// Its key.
     ///
     /// # Panics
     /// The name is none of an entry.
     #[must_use]
     pub fn key(&self) -> EntryKey {
-        key(&self.name)
+        key_on(&self.host, &self.name)
     }
 }
 
-/// The key of the entry of this name.
+/// The key of the entry of this name on the host of a single bed.
 ///
 /// # Panics
 /// It is none of an entry.
 #[must_use]
 pub fn key(name: &str) -> EntryKey {
-    format!("{HOST}-{name}").parse().expect("tests choose names that are some")
+    key_on(HOST, name)
+}
+
+fn key_on(host: &str, name: &str) -> EntryKey {
+    format!("{host}-{name}").parse().expect("tests choose names that are some")
 }
 
 /// The text of a file with these entries.

@@ -7,6 +7,7 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::{Command, Stdio},
+    sync::atomic::{AtomicU32, Ordering},
 };
 
 use nix::{
@@ -31,6 +32,16 @@ pub const PLACE: &str = "/var/tmp";
 pub fn name(number: u32) -> String {
     let own = proc::stat(std::process::id()).expect("/proc shows this process");
     name_of(&own, number)
+}
+
+/// A name that no bed of this process has had.
+///
+/// # Panics
+/// /proc is not there.
+#[must_use]
+pub fn next_name() -> String {
+    static NUMBER: AtomicU32 = AtomicU32::new(0);
+    name(NUMBER.fetch_add(1, Ordering::Relaxed))
 }
 
 /// A name for a bed of this owner.
@@ -63,7 +74,7 @@ pub fn leftovers() {
 /// Ends all processes of a bed and removes all it has.
 pub fn remove(name: &str) {
     let dir = Path::new(PLACE).join(name);
-    kill_agents(&dir);
+    kill_daemons(&dir);
     cgroup::end(name);
     unmount(&dir);
     if let Err(error) = fs::remove_dir_all(&dir)
@@ -73,11 +84,13 @@ pub fn remove(name: &str) {
     }
 }
 
-/// Kills the agents whose configuration is in this directory.
-fn kill_agents(dir: &Path) {
-    let mark = format!(" --config {}/", dir.display());
+/// Kills the agents whose configuration is in this directory, and the daemons of switches
+/// that are controlled from there.
+fn kill_daemons(dir: &Path) {
+    let marks = [" --config ", " --unixctl="].map(|mark| format!("{mark}{}/", dir.display()));
     for process in proc::all() {
-        if proc::command_line(process.pid).contains(&mark) {
+        let line = proc::command_line(process.pid);
+        if marks.iter().any(|mark| line.contains(mark)) {
             let _ = kill(Pid::from_raw(process.pid.cast_signed()), Signal::SIGKILL);
         }
     }

@@ -3,8 +3,9 @@
 use std::{
     collections::BTreeSet,
     fs,
+    net::SocketAddr,
     path::PathBuf,
-    process::{Command, Output},
+    process::Output,
     time::{SystemTime, UNIX_EPOCH},
 };
 
@@ -14,15 +15,15 @@ use berth_model::{
 };
 
 use super::Bed;
-use crate::{Entry, PATIENCE, client, program, until};
+use crate::{Entry, PATIENCE, client, namespace::command_in, program, until};
 
 impl Bed {
-    /// Runs the program under test with this configuration.
+    /// Runs the program under test with this configuration, on this host.
     ///
     /// # Panics
     /// It can't be run.
     pub fn berth(&self, arguments: &[&str]) -> Output {
-        let mut command = Command::new(program::berth());
+        let mut command = command_in(self.namespace(), program::berth());
         command.arg("--config").arg(self.config()).args(arguments).output().unwrap()
     }
 
@@ -117,6 +118,19 @@ impl Bed {
     /// The client says an error.
     pub fn sql(&self, key: &EntryKey, sql: &str) -> String {
         self.ask(key, sql).unwrap_or_else(|error| panic!("{key}: {sql}: {error}"))
+    }
+
+    /// Asks a server of any host over TCP from this one, by the second client.
+    ///
+    /// # Errors
+    /// What the client says.
+    pub fn ask_at(
+        &self,
+        server: SocketAddr,
+        login: (&str, &str),
+        sql: &str,
+    ) -> Result<String, String> {
+        client::ask_at(self.namespace(), server, login, sql)
     }
 
     /// Waits until a question has this answer.

@@ -2,12 +2,19 @@
 
 use std::{
     fs,
+    os::unix::fs::MetadataExt,
     panic::{AssertUnwindSafe, catch_unwind},
     path::Path,
     process::{Command, Stdio},
 };
 
-use berth_integration::{Bed, cgroup, proc, sweep, until};
+use berth_integration::{
+    Bed, Options, cgroup,
+    namespace::Namespace,
+    proc, sweep,
+    switch::{Daemon, Switch},
+    until,
+};
 use nix::mount::{MsFlags, mount};
 
 /// Nothing has this name: no directory, group, mount or process.
@@ -44,6 +51,30 @@ fn nothing_is_left_after_a_panic() {
 }
 
 #[test]
+fn nothing_is_left_of_a_network() {
+    let options = Options { switch: true, template: false, ..Options::default() };
+    let mut bed = Bed::with(&options);
+    let name = bed.name().to_owned();
+    let namespaces = ["/proc/self/ns/net".as_ref(), bed.namespace().unwrap()];
+    let [outside, inside] = namespaces.map(|path| fs::metadata(path).unwrap().ino());
+    bed.start_agent();
+    let agents = fs::metadata(format!("/proc/{}/ns/net", bed.agent().pid())).unwrap().ino();
+    assert!(agents == inside && agents != outside, "{agents} {inside} {outside}");
+    // The switch makes its links in the namespace, and works again after both its ends.
+    let add = ["add-br", "btown0", "--", "set", "bridge", "btown0", "datapath_type=netdev"];
+    bed.switch().vsctl(&add);
+    for daemon in [Daemon::Database, Daemon::Switch] {
+        bed.switch_mut().kill_daemon(daemon);
+        bed.switch_mut().start_daemon(daemon);
+    }
+    assert_eq!(bed.switch().vsctl(&["list-br"]).trim(), "btown0");
+    bed.run(&["ip", "link", "show", "btown0"]);
+    assert!(!Path::new("/sys/class/net/btown0").exists());
+    drop(bed);
+    is_gone(&name);
+}
+
+#[test]
 fn what_a_killed_test_leaves_is_removed_by_the_next() {
     sweep::require();
     let mut dead = Command::new("true").spawn().unwrap();
@@ -52,6 +83,9 @@ fn what_a_killed_test_leaves_is_removed_by_the_next() {
     let name = sweep::name_of(&owner, 0);
     let dir = Path::new(sweep::PLACE).join(&name);
     fs::create_dir_all(dir.join("data")).unwrap();
+    // A pinned namespace with a daemon in it.
+    let namespace = Namespace::make(&dir.join("netns"));
+    let switch = Switch::start(&dir.join("ovs"), namespace.path());
     let mut left = Command::new("sleep").arg("1000").stdin(Stdio::null()).spawn().unwrap();
     let groups = cgroup::make(&name, "bed-shop-db1");
     for group in &groups {
@@ -65,6 +99,7 @@ fn what_a_killed_test_leaves_is_removed_by_the_next() {
 
     sweep::leftovers();
     left.wait().unwrap();
+    drop(switch);
     is_gone(&name);
     assert!(own_dir.exists());
     sweep::remove(&own);

@@ -28,6 +28,7 @@ fn goals_change_while_servers_run() {
     a_disabled_minion_serves_nobody(&bed, &entries);
     a_stopped_instance_keeps_its_data(&bed, &entries);
     a_server_that_starts_can_be_stopped(&bed, &entries);
+    a_source_stops_and_its_replicas_follow_it_again(&bed, &entries);
     a_vanished_entry_is_an_orphan(&bed, &entries);
     another_size_is_another_container(&bed, &entries);
     another_port_is_another_container(&bed, &entries);
@@ -177,6 +178,28 @@ fn a_server_that_starts_can_be_stopped(bed: &Bed, entries: &[Entry]) {
         assert!(started.is_some(), "{minion} must be started");
     }
     bed.await_converged(entries);
+}
+
+fn a_source_stops_and_its_replicas_follow_it_again(bed: &Bed, entries: &[Entry]) {
+    let [source, replica, other] = keys();
+    let mut stopped = entries.to_vec();
+    stopped[0] = stopped[0].clone().state("stopped");
+    bed.sql(&source, "INSERT INTO app.t VALUES (33)");
+    bed.goal(FILE, &stopped);
+    let begun = Instant::now();
+    bed.await_state(&source, InstanceState::Down);
+    let gone = until(PATIENCE, || (!open(bed.port(0))).then_some(()));
+    assert!(gone.is_some(), "a stopped server must listen no longer");
+    eprintln!("figure: a source with two replicas is stopped after {:?}", begun.elapsed());
+    for key in [&replica, &other] {
+        assert_eq!(bed.sql(key, "SELECT COUNT(*) FROM app.t WHERE id = 33"), "1");
+    }
+    bed.goal(FILE, entries);
+    bed.await_converged(entries);
+    bed.sql(&source, "DELETE FROM app.t WHERE id = 33");
+    for key in [&replica, &other] {
+        bed.await_answer(key, "SELECT COUNT(*) FROM app.t WHERE id = 33", "0");
+    }
 }
 
 fn a_vanished_entry_is_an_orphan(bed: &Bed, entries: &[Entry]) {

@@ -192,7 +192,27 @@ fn a_half_made_directory_is_made_anew() {
 fn a_stopped_instance_keeps_its_data() {
     let stop = &["stop container", "remove container"][..];
     table([
-        ("running", wanted("stopped", |_| {}), Down, stop, Nothing),
+        ("running", wanted("stopped", |_| {}), Down, PARTS_AND_STOPS, Nothing),
+        (
+            "running, and closed already",
+            wanted("stopped", |seen| {
+                let server = &mut server(seen).snapshot;
+                (server.super_read_only, server.offline_mode) = (true, true);
+            }),
+            Down,
+            stop,
+            Nothing,
+        ),
+        (
+            "running, and what was tried before failed",
+            Scene::converged()
+                .wants(&[entries()[0].clone().state("stopped"), entries()[1].clone()])
+                .remembers(MASTER, |remembered| remembered.failures = 1)
+                .decide(MASTER),
+            Down,
+            stop,
+            Nothing,
+        ),
         (
             "running, its server doesn't answer",
             wanted("stopped", |seen| seen.server = unknown()),
@@ -230,13 +250,12 @@ fn a_stopped_instance_keeps_its_data() {
 
 #[test]
 fn a_removed_instance_leaves_its_data_in_the_trash() {
-    let stop = &["stop container", "remove container"][..];
     let aside = format!(
         "move data aside to /var/lib/berth/data/.trash/h1-db1.removed.{}",
         Scene::converged().now.strftime("%Y%m%dT%H%M%SZ")
     );
     table([
-        ("running", wanted("removed", |_| {}), Down, stop, Nothing),
+        ("running", wanted("removed", |_| {}), Down, PARTS_AND_STOPS, Nothing),
         ("ended", wanted("removed", no_container), Down, &[&aside], Nothing),
         ("gone", wanted("removed", nothing), Removed, &[], Nothing),
         (

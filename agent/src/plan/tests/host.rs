@@ -199,10 +199,10 @@ fn only_a_new_container_has_another_port_or_image() {
     });
     let variables = changed("variables", serde_json::json!({ "max_connections": 7 }));
     table([
-        ("port", changed("port", 7011).decide(MASTER), Down, stop, Nothing),
-        ("image", image.decide(MASTER), Down, stop, Nothing),
+        ("port", changed("port", 7011).decide(MASTER), Down, PARTS_AND_STOPS, Nothing),
+        ("image", image.decide(MASTER), Down, PARTS_AND_STOPS, Nothing),
         ("a minion's port", other_minion.decide(MINION), Down, stop, Nothing),
-        ("size", changed("size", "5GiB").decide(MASTER), Down, stop, Nothing),
+        ("size", changed("size", "5GiB").decide(MASTER), Down, PARTS_AND_STOPS, Nothing),
         ("variables", variables.decide(MASTER), Master, &[], Nothing),
     ]);
 }

@@ -31,6 +31,10 @@ pub(super) const MINION: &str = "db2";
 /// The master's address.
 pub(super) const MASTER_ADDRESS: &str = "127.0.0.1:7001";
 
+/// How a source is ended.
+pub(super) const PARTS_AND_STOPS: &[&str] =
+    &["set super_read_only", "stop serving", "stop container", "remove container"];
+
 /// The entries of the scene.
 pub(super) fn entries() -> [Entry; 2] {
     [master(MASTER, 7001), minion(MINION, 7002, 7001)]

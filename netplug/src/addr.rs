@@ -168,6 +168,31 @@ impl AddressRange {
     pub fn overlaps(self, other: Self) -> bool {
         self.contains(other.first) || other.contains(self.first)
     }
+
+    /// How many addresses it has.
+    #[must_use]
+    #[expect(clippy::len_without_is_empty, reason = "a range has at least one address")]
+    pub fn len(self) -> u128 {
+        (number(self.last) - number(self.first)).saturating_add(1)
+    }
+
+    /// Both as one, if they share an address.
+    pub(crate) fn join(self, other: Self) -> Option<Self> {
+        self.overlaps(other).then(|| Self {
+            first: if number(self.first) < number(other.first) { self.first } else { other.first },
+            last: if number(self.last) > number(other.last) { self.last } else { other.last },
+        })
+    }
+
+    /// How many addresses the two share.
+    #[must_use]
+    pub fn shared(self, other: Self) -> u128 {
+        if !self.overlaps(other) {
+            return 0;
+        }
+        let first = number(self.first).max(number(other.first));
+        number(self.last).min(number(other.last)) - first + 1
+    }
 }
 
 impl FromStr for AddressRange {

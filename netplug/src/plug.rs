@@ -51,11 +51,27 @@ impl Netplug {
     /// # Errors
     /// When the directories can't be created.
     pub fn open(config: Config) -> Result<Self, PlugError> {
+        let plug = Self::look(config);
+        plug.leases.set_up().map_err(PlugError::Lease)?;
+        plug.pins.set_up().map_err(PlugError::Directory)?;
+        Ok(plug)
+    }
+
+    /// The same for questions only: creates nothing. Neither root nor Open vSwitch is
+    /// needed for what files tell.
+    #[must_use]
+    pub fn look(config: Config) -> Self {
         let leases = LeaseStore::new(config.state_dir.join("leases"), config.timeouts.lock);
-        leases.set_up().map_err(PlugError::Lease)?;
         let pins = Pins::new(config.run_dir.join("netns"));
-        pins.set_up().map_err(PlugError::Directory)?;
-        Ok(Self { config, leases, pins, clients: Mutex::default() })
+        Self { config, leases, pins, clients: Mutex::default() }
+    }
+
+    /// Whether this host has a lease directory. Before its first network it has none.
+    ///
+    /// # Errors
+    /// When it can't be told.
+    pub fn has_leases(&self) -> Result<bool, PlugError> {
+        self.leases.exists().map_err(PlugError::Lease)
     }
 
     /// Every lease of this host.
@@ -65,6 +81,15 @@ impl Netplug {
     pub fn leases(&self) -> Result<Vec<Lease>, PlugError> {
         let leases = self.leases.list().map_err(PlugError::Lease)?;
         Ok(leases.iter().cloned().collect())
+    }
+
+    /// Lease files that can't be read, each with the reason.
+    ///
+    /// # Errors
+    /// When they can't be listed.
+    pub fn damaged_leases(&self) -> Result<Vec<String>, PlugError> {
+        let leases = self.leases.list().map_err(PlugError::Lease)?;
+        Ok(leases.unreadable().iter().map(|error| observe::chain(error)).collect())
     }
 
     /// Gives an instance its address, namespace, link, port and limits, or repairs them.

@@ -14,6 +14,7 @@ use crate::observe::chain;
 use crate::ovsdb::{OvsdbError, Switch};
 use crate::plug::Netplug;
 use crate::rate::BitRate;
+use crate::session::Session;
 
 /// The facts. A reason stands where something can't be done.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,8 +29,34 @@ pub struct Preflight {
     pub database: Result<String, String>,
     /// The configuration that ovs-vswitchd has applied, if it keeps up.
     pub daemon: Result<i64, String>,
+    /// The bridge, if the database answers; `None` when it is not there yet.
+    pub bridge: Result<Option<BridgeStanding>, String>,
+    /// Where the configured uplink is, if one is configured.
+    pub uplink: Option<UplinkStanding>,
     /// Whether instances can be attached, and if not what to do about it.
     pub vlan_mode: Result<(), String>,
+}
+
+/// A bridge that is there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BridgeStanding {
+    /// Whether it carries this host's tag.
+    pub ours: bool,
+    /// The host whose tag it carries.
+    pub of: Option<String>,
+    /// Whether ovs-vswitchd itself moves its packets.
+    pub userspace: bool,
+}
+
+/// An uplink that is configured.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UplinkStanding {
+    /// Its name.
+    pub interface: String,
+    /// Whether there is such a link, and it is up.
+    pub link: Result<bool, String>,
+    /// The bridge whose port it is.
+    pub port_of: Option<String>,
 }
 
 impl Netplug {
@@ -44,6 +71,7 @@ impl Netplug {
             Ok(_) => self.daemon(&mut self.switch(&mut session.client)),
             Err(error) => Err(chain(error)),
         };
+        let (bridge, uplink) = self.bridge_standing(&mut session);
         self.give_back(session);
         let database = database.map_err(|error| chain(&error));
         let kernel = try_kernel();
@@ -62,8 +90,39 @@ impl Netplug {
             tun: Path::new("/dev/net/tun").exists(),
             database,
             daemon,
+            bridge,
+            uplink,
             vlan_mode,
         })
+    }
+
+    fn bridge_standing(
+        &self,
+        session: &mut Session,
+    ) -> (Result<Option<BridgeStanding>, String>, Option<UplinkStanding>) {
+        let wanted = &self.config.bridge;
+        let uplink = wanted.uplink.as_ref().map(|uplink| uplink.interface.clone());
+        let read = self.switch(&mut session.client).bridge(&wanted.name, uplink.as_deref());
+        let port_of = match &read {
+            Ok((_, row)) => row.as_ref().map(|row| row.bridge.clone()),
+            Err(_) => None,
+        };
+        let bridge = read.map_err(|error| chain(&error)).map(|(row, _)| {
+            row.map(|row| BridgeStanding {
+                ours: row.host.as_deref() == Some(self.config.host.as_str()),
+                of: row.host,
+                userspace: row.userspace,
+            })
+        });
+        let uplink = uplink.map(|interface| {
+            let link = match session.route.link(&interface) {
+                Ok(Some(link)) => Ok(link.up),
+                Ok(None) => Err("there is no such link".to_owned()),
+                Err(error) => Err(chain(&error)),
+            };
+            UplinkStanding { interface, link, port_of }
+        });
+        (bridge, uplink)
     }
 
     fn daemon(&self, switch: &mut Switch<'_>) -> Result<i64, String> {

@@ -59,8 +59,8 @@ pub(crate) struct Snapshot {
     pub(crate) leases: Leases,
     pub(crate) links: Result<HostLinks, NetlinkError>,
     /// The bridge, without ports.
-    switch: Observed<SwitchState>,
-    ports: BTreeMap<Owner, SwitchState>,
+    pub(crate) switch: Observed<SwitchState>,
+    pub(crate) ports: BTreeMap<Owner, SwitchState>,
 }
 
 impl Snapshot {

@@ -84,6 +84,11 @@ The exit code is the command's own; 126 or 127 if it can't be run.")]
         #[command(subcommand)]
         command: Image,
     },
+    /// Look at pools, leases and the network of instances with addresses of their own
+    Net {
+        #[command(subcommand)]
+        command: Net,
+    },
     /// Print the completion script of a shell
     #[command(after_help = "\
 Example:
@@ -213,6 +218,34 @@ pub(super) struct GoalCheck {
     /// The goal files.
     #[arg(required = true)]
     pub(super) files: Vec<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Net {
+    /// List the pools, and what is free in them; needs neither root nor an agent
+    #[command(after_help = "\
+Examples:
+  berth net pools
+  berth net pools --json | jq '.pools[] | select(.free < 10) | .name'
+
+Exit code 1 if a pool is refused.")]
+    Pools(Json),
+    /// List the leases: which address belongs to whom; needs no agent
+    #[command(after_help = "\
+Examples:
+  berth net leases
+  berth net leases --json | jq -r '.leases[].address'
+
+Exit code 1 if a lease can't be read.")]
+    Leases(Json),
+    /// Compare pools and leases with Open vSwitch, links and namespaces; changes nothing
+    #[command(after_help = "\
+Examples:
+  berth net check                    every difference, with what helps
+  berth net check --json | jq '.findings | length'
+
+Needs root where there are leases. Exit code 1 if anything is not as it should be.")]
+    Check(Json),
 }
 
 #[derive(Debug, Subcommand)]

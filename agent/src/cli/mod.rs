@@ -9,6 +9,7 @@ mod exec;
 mod goal;
 mod image;
 mod logs;
+mod net;
 mod output;
 mod preflight;
 mod progress;
@@ -52,6 +53,7 @@ fn run(args: Args) -> Result<ExitCode, Failure> {
         Command::Goal { command } => goal::run(command),
         Command::Preflight(what) => preflight::run(&config()?, &what),
         Command::Image { command } => image::run(&config()?, command),
+        Command::Net { command } => net::run(&config()?, command),
         Command::Completion { shell } => {
             let mut command = Args::command();
             let mut text = Vec::new();

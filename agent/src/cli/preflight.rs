@@ -1,5 +1,7 @@
 //! `berth preflight`: what this host can and can't do, what follows, and the remedy.
 
+mod network;
+
 use std::process::ExitCode;
 
 use anstyle::AnsiColor;
@@ -47,6 +49,7 @@ pub(super) fn run(config: &Config, what: &args::Json) -> Result<ExitCode, Failur
     lines.extend(cgroups(&facts));
     lines.extend(kernel(&facts));
     lines.extend(host(config));
+    lines.extend(network::lines(config));
     if what.json {
         output::json(&lines)?;
     } else {

@@ -173,6 +173,14 @@ impl LeaseStore {
         Ok(())
     }
 
+    /// Whether the directory was ever set up.
+    ///
+    /// # Errors
+    /// When it can't be told.
+    pub fn exists(&self) -> Result<bool, LeaseError> {
+        self.dir.try_exists().map_err(|source| LeaseError::List { path: self.dir.clone(), source })
+    }
+
     /// All leases.
     ///
     /// # Errors

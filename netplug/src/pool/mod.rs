@@ -42,7 +42,7 @@ pub struct Pool {
     pub ranges: Vec<AddressRange>,
     /// The default route, if there is one.
     pub gateway: Option<IpAddr>,
-    /// What is never handed out, though within the ranges.
+    /// What is never handed out, though within the ranges; ascending and without overlap.
     pub reserved: Vec<AddressRange>,
     /// Limits of an instance that names none.
     pub rate: Rates,
@@ -51,6 +51,21 @@ pub struct Pool {
 }
 
 impl Pool {
+    /// How many addresses it may hand out.
+    #[must_use]
+    pub fn capacity(&self) -> u128 {
+        let offered: u128 = self.ranges.iter().map(|range| range.len()).sum();
+        let within = |range: &AddressRange| -> u128 {
+            self.ranges.iter().map(|offered| offered.shared(*range)).sum()
+        };
+        let reserved: u128 = self.reserved.iter().map(within).sum();
+        let gateway = self.gateway.is_some_and(|gateway| {
+            self.ranges.iter().any(|range| range.contains(gateway))
+                && !self.reserved.iter().any(|range| range.contains(gateway))
+        });
+        offered.saturating_sub(reserved).saturating_sub(gateway.into())
+    }
+
     /// Whether the pool may hand out this address at all.
     #[must_use]
     pub fn offers(&self, address: IpAddr) -> bool {
@@ -79,16 +94,21 @@ pub struct Refusal {
     pub expected: String,
 }
 
+impl Refusal {
+    /// What is wrong, without the place.
+    #[must_use]
+    pub fn mistake(&self) -> String {
+        let pool = self.pool.iter().map(|pool| format!("pool {pool}: "));
+        let field = self.field.iter().map(|field| format!("{field}: "));
+        let place: String = pool.chain(field).collect();
+        format!("{place}found {}, expected {}", self.found, self.expected)
+    }
+}
+
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}:{}: ", self.file.display(), self.line, self.column)?;
-        if let Some(pool) = &self.pool {
-            write!(f, "pool {pool}: ")?;
-        }
-        if let Some(field) = self.field {
-            write!(f, "{field}: ")?;
-        }
-        write!(f, "found {}, expected {}", self.found, self.expected)
+        f.write_str(&self.mistake())
     }
 }
 

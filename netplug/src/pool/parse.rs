@@ -172,7 +172,7 @@ impl<'a> Source<'a> {
             subnet,
             ranges,
             gateway,
-            reserved: reserved.unwrap_or_default(),
+            reserved: merged(reserved.unwrap_or_default()),
             rate: rate.unwrap_or_else(Rates::default),
             mtu: mtu.unwrap_or(DEFAULT_MTU),
         };
@@ -286,6 +286,18 @@ impl<'a> Source<'a> {
             expected: expected.into(),
         })
     }
+}
+
+/// The same addresses in ascending ranges without overlap.
+fn merged(mut ranges: Vec<AddressRange>) -> Vec<AddressRange> {
+    ranges.sort_by_key(|range| number(range.first()));
+    ranges.into_iter().fold(Vec::new(), |mut apart: Vec<AddressRange>, range| {
+        match apart.last_mut().and_then(|last| last.join(range).map(|joined| (last, joined))) {
+            Some((last, joined)) => *last = joined,
+            None => apart.push(range),
+        }
+        apart
+    })
 }
 
 /// A list whose items are kept as text.

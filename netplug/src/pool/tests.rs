@@ -32,6 +32,27 @@ fn a_full_pool_is_read() {
 }
 
 #[test]
+fn the_capacity_is_what_is_offered() {
+    let set = load(&[(
+        "p.json",
+        r#"{"a": {"vlan": 1, "subnet": "10.0.0.0/24", "gateway": "10.0.0.20",
+                  "ranges": ["10.0.0.10-10.0.0.30", "10.0.0.40-10.0.0.50"],
+                  "reserved": ["10.0.0.45-10.0.0.60", "10.0.0.12-10.0.0.16", "10.0.0.1",
+                               "10.0.0.14-10.0.0.18", "10.0.0.15"]},
+            "b": {"vlan": 2, "subnet": "10.0.1.0/24", "gateway": "10.0.1.9", "reserved": ["10.0.1.9"]}}"#,
+    )]);
+    assert_eq!(set.refused(), []);
+    for pool in set.iter() {
+        let hosts =
+            |last: u8| pool.offers(IpAddr::from([10, 0, u8::from(pool.vlan.get() == 2), last]));
+        let offered = (0..=255).filter(|last| hosts(*last)).count();
+        assert_eq!(pool.capacity(), offered as u128, "{}", pool.name);
+    }
+    let six = load(&[("p.json", r#"{"six": {"vlan": 1, "subnet": "fd00:20::/64"}}"#)]);
+    assert_eq!(six.iter().map(Pool::capacity).sum::<u128>(), (1 << 64) - 1);
+}
+
+#[test]
 fn a_pool_without_ranges_offers_its_hosts() {
     let set = load(&[("p.json", r#"{"six": {"vlan": 1, "subnet": "fd00:20::/64"}}"#)]);
     let pool = set.iter().next().expect("the pool");

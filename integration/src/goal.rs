@@ -67,6 +67,16 @@ impl Entry {
         &self.host
     }
 
+    /// The port that it asks for.
+    ///
+    /// # Panics
+    /// A test gave it none.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        let port = self.body["data"]["port"].as_u64().and_then(|port| port.try_into().ok());
+        port.expect("an entry has a port")
+    }
+
     /// Its key.
     ///
     /// # Panics

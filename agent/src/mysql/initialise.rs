@@ -114,6 +114,7 @@ pub fn server_args(spec: &ServerSpec, mode: Mode) -> Vec<OsString> {
         format!("--report-host={}", spec.report_host).into(),
         format!("--report-port={}", spec.port).into(),
         "--skip-replica-start=ON".into(),
+        format!("--replica-net-timeout={REPLICA_NET_TIMEOUT}").into(),
         "--gtid-mode=ON".into(),
         "--enforce-gtid-consistency=ON".into(),
         "--mysqlx=OFF".into(),
@@ -136,6 +137,10 @@ pub fn server_args(spec: &ServerSpec, mode: Mode) -> Vec<OsString> {
     }
     args
 }
+
+/// Seconds of silence after which a receiver gives its connection up and makes a new one. A
+/// network that drops everything is noticed by nothing else; the server's default is 60.
+pub(super) const REPLICA_NET_TIMEOUT: u32 = 10;
 
 /// Loaded by argument: `super_read_only` blocks `INSTALL PLUGIN`.
 const PLUGINS: [&str; 4] =

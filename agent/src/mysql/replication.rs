@@ -9,6 +9,9 @@ use super::{
 
 /// Seconds between a receiver's attempts to connect.
 const CONNECT_RETRY: u32 = 2;
+/// Seconds without an event after which a source sends a heartbeat, much less than
+/// [`super::initialise::REPLICA_NET_TIMEOUT`].
+const HEARTBEAT_PERIOD: u32 = 2;
 /// Attempts before the receiver stops for good: the agent decides, so as good as never.
 const RETRY_COUNT: u32 = 1_000_000_000;
 
@@ -123,7 +126,8 @@ fn point_at(source: &Source) -> std::result::Result<Sql, Cause> {
     let text = format!(
         "STOP REPLICA; CHANGE REPLICATION SOURCE TO SOURCE_HOST = {}, SOURCE_PORT = {}, \
          SOURCE_USER = {}, SOURCE_PASSWORD = {}, {security}, SOURCE_AUTO_POSITION = {}, \
-         SOURCE_CONNECT_RETRY = {CONNECT_RETRY}, SOURCE_RETRY_COUNT = {RETRY_COUNT}",
+         SOURCE_CONNECT_RETRY = {CONNECT_RETRY}, SOURCE_RETRY_COUNT = {RETRY_COUNT}, \
+         SOURCE_HEARTBEAT_PERIOD = {HEARTBEAT_PERIOD}",
         literal(&source.host)?,
         source.port,
         literal(&source.user)?,
@@ -156,7 +160,8 @@ mod tests {
             "STOP REPLICA; CHANGE REPLICATION SOURCE TO SOURCE_HOST = 'dbhost30', \
              SOURCE_PORT = 7335, SOURCE_USER = 'berth_repl', SOURCE_PASSWORD = 'it''s', \
              SOURCE_SSL = 1, GET_SOURCE_PUBLIC_KEY = 0, SOURCE_AUTO_POSITION = 1, \
-             SOURCE_CONNECT_RETRY = 2, SOURCE_RETRY_COUNT = 1000000000"
+             SOURCE_CONNECT_RETRY = 2, SOURCE_RETRY_COUNT = 1000000000, \
+             SOURCE_HEARTBEAT_PERIOD = 2"
         );
         let plain = point_at(&Source { ssl: false, ..source() }).unwrap();
         assert!(plain.text().contains("SOURCE_SSL = 0, GET_SOURCE_PUBLIC_KEY = 1"));

@@ -243,5 +243,10 @@ fn attached(
             replication.source_host, replication.source_port
         ));
     }
+    if let Observed::Unknown(why) = subject.source_server() {
+        // Replication may go on nevertheless, so nothing is wrong with the minion itself.
+        let source = format!("{}:{}", replication.source_host, replication.source_port);
+        decision.notes.push(format!("its source {source} does not answer this agent: {why}"));
+    }
     decision
 }

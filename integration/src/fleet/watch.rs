@@ -20,7 +20,8 @@ use crate::{Entry, client};
 
 /// Between two looks: a server that takes writes by mistake does so for longer.
 const PAUSE: Duration = Duration::from_millis(200);
-const WRITABLE: &str = "SELECT @@super_read_only = 0";
+/// A server that is being seeded is writable, and has no network over which it could be written.
+const WRITABLE: &str = "SELECT @@super_read_only = 0 AND @@skip_networking = 0";
 
 /// A watch over one cluster. Only [`end`](Self::end) tells what it saw.
 #[derive(Debug)]

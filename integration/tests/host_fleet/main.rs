@@ -4,4 +4,5 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may")]
 
+mod host_mode;
 mod network;

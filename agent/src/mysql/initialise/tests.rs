@@ -30,7 +30,13 @@ fn a_serving_server_boots_read_only_and_a_seeded_one_unreachable() {
     assert!(!has(&serve, "--skip-networking=ON"));
     assert!(has(&seed, "--super-read-only=OFF") && has(&seed, "--skip-networking=ON"));
     for args in [&serve, &seed] {
-        for arg in ["--skip-replica-start=ON", "--gtid-mode=ON", "--port=7335", "--server-id=42"] {
+        for arg in [
+            "--skip-replica-start=ON",
+            "--replica-net-timeout=10",
+            "--gtid-mode=ON",
+            "--port=7335",
+            "--server-id=42",
+        ] {
             assert!(has(args, arg), "{arg}");
         }
         assert!(has(args, "--plugin-load-add=mysql_clone.so"));

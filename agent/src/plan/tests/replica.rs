@@ -246,3 +246,12 @@ fn a_minion_behind_what_is_purged_is_reseeded() {
         ),
     ]);
 }
+
+#[test]
+fn a_source_that_does_not_answer_is_noted_on_a_minion_that_replicates() {
+    let cut = minion_when(silent_source);
+    assert_eq!((cut.state, &cut.blocked, &cut.waiting), (Minion, &None, &None));
+    let [note] = &cut.notes[..] else { panic!("{:?}", cut.notes) };
+    assert!(note.starts_with("its source 127.0.0.1:7001 does not answer this agent: "), "{note}");
+    assert_eq!(minion_when(|_| {}).notes, Vec::<String>::new());
+}

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::Digest;
 use crate::build::BuildError;
+use crate::pull::PullError;
 use crate::unpack::LayerError;
 
 /// Shorthand for results of this crate.
@@ -222,7 +223,7 @@ pub enum ImageError {
         limit: u64,
     },
     /// A blob that a tag needs is not in the store.
-    #[error("{reference}: blob {digest} is missing from the store; import the image again")]
+    #[error("{reference}: blob {digest} is missing from the store; bring the image again")]
     MissingBlob {
         /// The tag.
         reference: String,
@@ -274,6 +275,14 @@ pub enum ImageError {
         recipe: String,
         /// Why.
         source: BuildError,
+    },
+    /// An image could not be pulled.
+    #[error("cannot pull {reference}")]
+    Pull {
+        /// The image.
+        reference: String,
+        /// Why.
+        source: Box<PullError>,
     },
     /// A thread or other resource of this process could not be had.
     #[error("cannot start a thread for {purpose}")]

@@ -15,6 +15,8 @@ mod docker;
 mod layout;
 mod select;
 
+pub(crate) use select::for_this_machine;
+
 use std::fs;
 use std::io::{Read, Seek};
 use std::path::Path;

@@ -1,12 +1,12 @@
 //! OCI images for berth: a content store, import, build and unpack.
 //!
-//! Flow: [`Store::import`] or [`build`] verify blobs and tag them;
+//! Flow: [`Store::pull`], [`Store::import`] or [`build`] verify blobs and tag them;
 //! [`Store::resolve`] turns a [`Reference`] into an [`Image`];
 //! [`Store::unpack`] makes the one read-only [`Tree`] that all containers of
 //! that image stand on.
 //!
 //! All calls block; run them on a thread that may. Nothing here mounts, starts
-//! containers, draws on a terminal or talks to a registry.
+//! containers or draws on a terminal.
 
 mod build;
 mod decode;
@@ -16,6 +16,7 @@ mod import;
 mod lock;
 mod manifest;
 mod progress;
+mod pull;
 mod reference;
 mod store;
 mod tarstream;
@@ -29,6 +30,7 @@ pub use build::{
 pub use digest::{Digest, DigestError};
 pub use error::{ImageError, Result};
 pub use progress::{NoProgress, Progress};
+pub use pull::{PullError, Pulled, Registries, docker_config_file};
 pub use reference::{Reference, ReferenceError};
 pub use store::{Image, Inspection, Layer, Limits, Listing, Removed, Store};
 pub use tree::{Tree, User};

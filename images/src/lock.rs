@@ -43,7 +43,9 @@ impl FileLock {
         }
     }
 
-    fn try_file(path: &Path) -> Result<Option<Self>> {
+    /// Takes the lock on the file at `path`, which is made if need be, if nobody
+    /// holds it.
+    pub(crate) fn try_file(path: &Path) -> Result<Option<Self>> {
         let file = OpenOptions::new()
             .read(true)
             .write(true)

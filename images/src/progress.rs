@@ -1,7 +1,7 @@
 //! How long work reports how far it is. The program decides what to draw; this
 //! crate only calls.
 
-/// Receives the progress of an import, an unpack or a build.
+/// Receives the progress of a pull, an import, an unpack or a build.
 ///
 /// Calls come from one thread at a time, but not always the caller's.
 pub trait Progress: Sync {

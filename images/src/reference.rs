@@ -40,6 +40,12 @@ pub struct ReferenceError {
     reason: &'static str,
 }
 
+impl ReferenceError {
+    pub(crate) fn new(text: &str, reason: &'static str) -> Self {
+        Self { text: text.to_owned(), reason }
+    }
+}
+
 impl Reference {
     /// The registry's host, with its port if one was given.
     pub fn host(&self) -> &str {

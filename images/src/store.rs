@@ -5,9 +5,10 @@
 //! format                  the layout's version
 //! lock                    held, briefly, while names appear or disappear
 //! blobs/sha256/<hex>      verified, complete, never changed
-//! refs/<reference>        a tag: the digest of its manifest
+//! refs/<reference>        a tag: the digest of its manifest, then that of its index
 //! trees/<config hex>/     root/ and, written last, complete
 //! locks/<config hex>      held by whoever unpacks that configuration
+//! partial/<hex>           the beginning of a blob that is being pulled
 //! tmp/<random>/           work in progress, locked by its process
 //! ```
 //!
@@ -17,8 +18,12 @@
 //! The store's directory is closed to other users: a tree holds set-uid
 //! programs that the host's users must not reach.
 //!
+//! A pull, which may last, says in `tmp/<random>/needs` which blobs it counts on.
+//!
 //! Does not talk to registries and does not mount anything.
 
+mod lease;
+mod partial;
 mod refs;
 mod remove;
 mod resolve;
@@ -31,16 +36,21 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+pub(crate) use lease::Lease;
+pub(crate) use partial::Partial;
+pub(crate) use refs::Tag;
 pub use remove::Removed;
 pub use resolve::{Image, Inspection, Layer, Listing};
 pub(crate) use stage::Stage;
 pub(crate) use temp::TempDir;
 
 use crate::Digest;
+use crate::digest::HashReader;
 use crate::error::{ImageError, Result, creating_dir, opening, reading, syncing, writing};
 use crate::lock::FileLock;
 
 const FORMAT: &str = "berth-images 1\n";
+const HASH_BYTES: usize = 256 << 10;
 const DIRECTORIES: [&str; 5] = ["blobs/sha256", "refs", "trees", "locks", "tmp"];
 
 /// Bounds on what the store accepts and how long it waits. The defaults are far
@@ -155,6 +165,32 @@ impl Store {
 
     pub(crate) fn blob_dir(&self) -> PathBuf {
         self.root.join("blobs/sha256")
+    }
+
+    /// Whether a blob is there, whole and right. Reads all of it.
+    pub(crate) fn has_blob(&self, digest: &Digest, size: u64) -> Result<bool> {
+        let path = self.blob_path(digest);
+        let file = match fs::File::open(&path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            Err(error) => return Err(opening(&path)(error)),
+        };
+        if file.metadata().map_err(reading(&path))?.len() != size {
+            return Ok(false);
+        }
+        let buffered = io::BufReader::with_capacity(HASH_BYTES, file);
+        let (found, _) = HashReader::new(buffered).finish().map_err(reading(&path))?;
+        Ok(found == *digest)
+    }
+
+    /// Bytes that can still be written to the store's file system (statvfs(3)).
+    ///
+    /// # Errors
+    /// When the store's directory can't be examined.
+    pub fn free_bytes(&self) -> Result<u64> {
+        let found = nix::sys::statvfs::statvfs(&self.root);
+        let found = found.map_err(|errno| opening(&self.root)(errno.into()))?;
+        Ok(found.blocks_available() * found.fragment_size())
     }
 
     pub(crate) fn refs_dir(&self) -> PathBuf {

@@ -32,14 +32,23 @@ pub(super) fn from_index(
         let bytes = read_staged(store, stage, &place, &digest)?;
         let inner: ImageIndex =
             parse_json(&format!("{place}: index {digest}"), "image index", &bytes)?;
-        let manifests: Vec<_> = inner.manifests().iter().filter(|it| is_manifest(it)).collect();
-        let chosen = only(&place, runnable(&manifests), &manifests, reference)?;
+        let chosen = for_this_machine(&place, &inner, reference)?;
         check_document_size(store, &place, chosen.size())?;
         digest = digest_of(&place, chosen)?;
         source.fetch(stage, digest, chosen.size(), progress)?;
     }
     fetch_parts(store, source, stage, digest, progress)?;
     Ok(digest)
+}
+
+/// The one manifest of an index that is for this machine.
+pub(crate) fn for_this_machine<'a>(
+    place: &str,
+    index: &'a ImageIndex,
+    reference: &Reference,
+) -> Result<&'a Descriptor> {
+    let manifests: Vec<_> = index.manifests().iter().filter(|it| is_manifest(it)).collect();
+    only(place, runnable(&manifests), &manifests, reference)
 }
 
 /// The one image or index that fits: by platform, then by name.

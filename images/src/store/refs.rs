@@ -1,4 +1,5 @@
-//! Tags: one small file per reference, holding its manifest's digest.
+//! Tags: one small file per reference, holding its manifest's digest, and that of the index
+//! through which a registry gave it.
 
 use std::fs;
 use std::io;
@@ -8,37 +9,49 @@ use super::Store;
 use crate::error::{ImageError, Result, listing, reading};
 use crate::{Digest, Reference};
 
-/// `sha256:`, 64 digits, a newline; anything much longer is not ours.
+/// Twice `sha256:`, 64 digits, a newline; anything much longer is not ours.
 const REF_BYTES_MAX: u64 = 256;
+
+/// What a tag names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Tag {
+    /// The manifest for this machine.
+    pub(crate) manifest: Digest,
+    /// The index that names it, where there was one.
+    pub(crate) index: Option<Digest>,
+}
 
 impl Store {
     pub(super) fn ref_path(&self, reference: &Reference) -> PathBuf {
         self.refs_dir().join(reference.key())
     }
 
-    /// The manifest that a reference names, `None` when there is no such tag.
-    /// A digest is looked for under its own name first, then behind every tag.
-    pub(super) fn manifest_of(&self, reference: &Reference) -> Result<Option<Digest>> {
-        if let Some(digest) = self.read_ref(reference)? {
-            return Ok(Some(digest));
+    /// What a reference names, `None` when there is no such tag. A digest, of a manifest or
+    /// an index, is looked for under its own name first, then behind every tag.
+    pub(super) fn tag_of(&self, reference: &Reference) -> Result<Option<Tag>> {
+        if let Some(tag) = self.read_ref(reference)? {
+            return Ok(Some(tag));
         }
         let Some(wanted) = reference.digest() else {
             return Ok(None);
         };
-        for tag in self.references()? {
-            if self.read_ref(&tag)? == Some(wanted) {
-                return Ok(Some(wanted));
+        for other in self.references()? {
+            let tag = self.read_ref(&other)?;
+            if let Some(tag) = tag
+                && (tag.manifest == wanted || tag.index == Some(wanted))
+            {
+                return Ok(Some(tag));
             }
         }
         Ok(None)
     }
 
-    pub(super) fn read_ref(&self, reference: &Reference) -> Result<Option<Digest>> {
+    pub(super) fn read_ref(&self, reference: &Reference) -> Result<Option<Tag>> {
         let path = self.ref_path(reference);
         let text = match fs::metadata(&path).and_then(|metadata| {
             let size = metadata.len();
             if size > REF_BYTES_MAX {
-                return Err(io::Error::new(io::ErrorKind::InvalidData, "longer than a digest"));
+                return Err(io::Error::new(io::ErrorKind::InvalidData, "longer than two digests"));
             }
             fs::read_to_string(&path)
         }) {
@@ -46,17 +59,25 @@ impl Store {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(reading(&path)(error)),
         };
-        text.trim_end().parse().map(Some).map_err(|error| ImageError::Document {
-            place: path.display().to_string(),
-            kind: "tag",
-            source: Box::new(error),
-        })
+        let mut lines = text.lines();
+        let manifest = lines.next().unwrap_or_default().parse();
+        let index = lines.next().map(str::parse).transpose();
+        match (manifest, index) {
+            (Ok(manifest), Ok(index)) => Ok(Some(Tag { manifest, index })),
+            (Err(error), _) | (_, Err(error)) => Err(ImageError::Document {
+                place: path.display().to_string(),
+                kind: "tag",
+                source: Box::<crate::DigestError>::new(error),
+            }),
+        }
     }
 
     /// Points a tag at a manifest. The caller holds the lock on names and has
     /// put every blob in place.
-    pub(super) fn write_ref(&self, reference: &Reference, manifest: &Digest) -> Result<()> {
-        self.replace_file(&self.ref_path(reference), format!("{manifest}\n").as_bytes())
+    pub(super) fn write_ref(&self, reference: &Reference, tag: &Tag) -> Result<()> {
+        let index = tag.index.map(|index| format!("{index}\n")).unwrap_or_default();
+        let text = format!("{}\n{index}", tag.manifest);
+        self.replace_file(&self.ref_path(reference), text.as_bytes())
     }
 
     /// Every tag, in order.

@@ -83,7 +83,8 @@ impl Store {
             );
             return Ok(Removed::default());
         }
-        let needed: BTreeSet<Digest> = listing.images.iter().flat_map(blobs_of).collect();
+        let mut needed: BTreeSet<Digest> = listing.images.iter().flat_map(blobs_of).collect();
+        needed.extend(self.leased()?);
         let mut removed = Removed::default();
         let own: BTreeSet<Digest> = blobs_of(image).collect();
         if !needed.contains(&image.config_digest) {
@@ -132,8 +133,10 @@ impl Store {
     }
 }
 
-fn blobs_of(image: &Image) -> impl Iterator<Item = Digest> + '_ {
+/// All that an image consists of.
+pub(super) fn blobs_of(image: &Image) -> impl Iterator<Item = Digest> + '_ {
     [image.manifest_digest, image.config_digest]
         .into_iter()
+        .chain(image.index_digest)
         .chain(image.layers.iter().map(|layer| layer.digest))
 }

@@ -6,7 +6,7 @@ use std::io::{self, Read};
 
 use oci_spec::image::{ImageConfiguration, ImageManifest};
 
-use super::Store;
+use super::{Store, Tag};
 use crate::error::{ImageError, Result, opening, reading};
 use crate::manifest::{self, Parsed};
 use crate::{Digest, Reference, Tree};
@@ -16,8 +16,12 @@ use crate::{Digest, Reference, Tree};
 pub struct Image {
     /// The name it was found by.
     pub reference: Reference,
-    /// The manifest's digest: what a registry calls the image's digest.
+    /// The manifest's digest: what a registry calls the image's digest, where it has it
+    /// for one platform only.
     pub manifest_digest: Digest,
+    /// The digest of the index through which a registry gave the image: what it calls the
+    /// image's digest where it has it for several platforms.
+    pub index_digest: Option<Digest>,
     /// The configuration's digest: what Docker calls the image's id, and what
     /// names its tree.
     pub config_digest: Digest,
@@ -104,22 +108,23 @@ impl Store {
     }
 
     fn resolve_parsed(&self, reference: &Reference) -> Result<Option<(Image, ImageManifest)>> {
-        let Some(digest) = self.manifest_of(reference)? else {
+        let Some(tag) = self.tag_of(reference)? else {
             return Ok(None);
         };
-        match self.load(reference, digest) {
+        match self.load(reference, tag) {
             // Removed, or given another manifest, between the two reads?
-            Err(ImageError::MissingBlob { .. }) if self.manifest_of(reference)? != Some(digest) => {
-                let Some(digest) = self.manifest_of(reference)? else {
+            Err(ImageError::MissingBlob { .. }) if self.tag_of(reference)? != Some(tag) => {
+                let Some(tag) = self.tag_of(reference)? else {
                     return Ok(None);
                 };
-                self.load(reference, digest).map(Some)
+                self.load(reference, tag).map(Some)
             }
             loaded => loaded.map(Some),
         }
     }
 
-    fn load(&self, reference: &Reference, digest: Digest) -> Result<(Image, ImageManifest)> {
+    fn load(&self, reference: &Reference, tag: Tag) -> Result<(Image, ImageManifest)> {
+        let digest = tag.manifest;
         let place = self.blob_path(&digest).display().to_string();
         let bytes = self.read_document(reference, &digest)?;
         let Parsed { manifest, config: config_digest, layers } =
@@ -136,6 +141,7 @@ impl Store {
         let image = Image {
             reference: reference.clone(),
             manifest_digest: digest,
+            index_digest: tag.index,
             config_digest,
             config,
             layers,

@@ -5,7 +5,7 @@ use std::fs::{self, File};
 use std::io::{self, BufReader, Read, Write};
 use std::path::PathBuf;
 
-use super::{Store, TempDir, rename, sync};
+use super::{Lease, Store, Tag, TempDir, rename, sync};
 use crate::digest::HashReader;
 use crate::error::{ImageError, Result, opening, reading, writing};
 use crate::progress::Progress;
@@ -125,6 +125,34 @@ impl<'a> Stage<'a> {
             rename(&self.path(blob), &self.store.blob_path(blob))?;
         }
         sync(&self.store.blob_dir())?;
-        self.store.write_ref(reference, manifest)
+        self.store.write_ref(reference, &Tag { manifest: *manifest, index: None })
+    }
+}
+
+impl Store {
+    /// Gives documents that lie in a lease's directory their names as blobs, and then
+    /// writes the tag, which is refused unless every blob in `needed` is there.
+    pub(crate) fn put_documents(
+        &self,
+        lease: &Lease,
+        documents: &[Digest],
+        needed: &[Digest],
+        reference: &Reference,
+        tag: &Tag,
+    ) -> Result<()> {
+        let path = |digest: &Digest| lease.directory().join(digest.hex());
+        for document in documents {
+            sync(&path(document))?;
+        }
+        let _names = self.lock_names()?;
+        if let Some(missing) = needed.iter().find(|digest| !self.blob_path(digest).exists()) {
+            let (reference, digest) = (reference.to_string(), *missing);
+            return Err(ImageError::MissingBlob { reference, digest });
+        }
+        for document in documents {
+            rename(&path(document), &self.blob_path(document))?;
+        }
+        sync(&self.blob_dir())?;
+        self.write_ref(reference, tag)
     }
 }

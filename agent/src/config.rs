@@ -5,6 +5,7 @@
 //! defaults; a file that is wrong is an error, never half-used.
 
 mod network;
+mod registries;
 
 use std::{
     collections::BTreeMap,
@@ -19,6 +20,8 @@ use serde::Deserialize;
 
 pub use network::Network;
 use network::RawNetwork;
+use registries::RawRegistries;
+pub use registries::Registries;
 
 /// Where the configuration is read from if nothing else is said.
 pub const DEFAULT_PATH: &str = "/etc/berth/berth.toml";
@@ -84,6 +87,7 @@ struct RawConfig {
     interval: String,
     hosts: BTreeMap<String, String>,
     network: RawNetwork,
+    registries: RawRegistries,
 }
 
 impl Default for RawConfig {
@@ -104,6 +108,7 @@ impl Default for RawConfig {
             interval: "30s".into(),
             hosts: BTreeMap::new(),
             network: RawNetwork::default(),
+            registries: RawRegistries::default(),
         }
     }
 }
@@ -141,6 +146,8 @@ pub struct Config {
     pub hosts: BTreeMap<String, String>,
     /// The network of instances that have addresses of their own.
     pub network: Network,
+    /// Where images come from.
+    pub registries: Registries,
 }
 
 impl Config {
@@ -197,8 +204,9 @@ impl Config {
                 return Err(value(field, format!("{:?}", dir.display()), "an absolute path"));
             }
         }
-        let network =
-            raw.network.check().map_err(|wrong| value(wrong.field, wrong.found, wrong.expected))?;
+        let wrong = |wrong: network::Wrong| value(wrong.field, wrong.found, wrong.expected);
+        let network = raw.network.check().map_err(wrong)?;
+        let registries = raw.registries.check().map_err(wrong)?;
         Ok(Self {
             host: raw.host.map_or_else(host_name, Ok)?,
             goal_dir: raw.goal_dir,
@@ -215,6 +223,7 @@ impl Config {
             interval,
             hosts: raw.hosts,
             network,
+            registries,
         })
     }
 

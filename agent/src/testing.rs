@@ -51,6 +51,7 @@ pub(crate) fn config() -> Config {
         interval: Duration::from_secs(30),
         hosts: BTreeMap::new(),
         network: crate::config::Network::default(),
+        registries: crate::config::Registries::default(),
     }
 }
 

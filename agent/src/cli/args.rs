@@ -262,7 +262,21 @@ Examples:
         #[arg(long)]
         tag: Option<String>,
     },
+    /// Pull an image from a registry, and unpack it
+    #[command(after_help = "\
+Examples:
+  berth image pull percona/percona-server:8.4
+  berth image pull registry.lan:5000/percona/percona-server:8.4@sha256:4f6a...
+  berth image pull --no-unpack mysql:8.4
+
+What broke off is gone on with by the next pull. Registries, mirrors and logins are set in
+the configuration, under [registries].")]
+    Pull(ImagePull),
     /// Import an OCI layout (directory or tar) or a docker archive
+    #[command(after_help = "\
+Examples:
+  berth image import mysql.tar --tag mine/mysql:8.4.6
+  berth image import ./layout --tag mine/mysql:8.4.6")]
     Import {
         /// The file or directory.
         path: PathBuf,
@@ -271,14 +285,27 @@ Examples:
         tag: String,
     },
     /// Unpack an image now, so that the first start needn't
+    #[command(after_help = "\
+Example:
+  berth image unpack berth/mysql:9.7")]
     Unpack {
         /// The image.
         reference: String,
     },
     /// List the images
-    #[command(visible_alias = "ls")]
+    #[command(
+        visible_alias = "ls",
+        after_help = "\
+Examples:
+  berth image list
+  berth image list --json | jq -r '.[].manifest_digest'"
+    )]
     List(Json),
     /// Show everything about an image
+    #[command(after_help = "\
+Examples:
+  berth image inspect berth/mysql:9.7
+  berth image inspect --json berth/mysql:9.7 | jq .config.config.Env")]
     Inspect {
         /// The image.
         reference: String,
@@ -286,8 +313,23 @@ Examples:
         json: Json,
     },
     /// Remove an image's name, and what no other name needs
+    #[command(after_help = "\
+Example:
+  berth image rm percona/percona-server:8.4.5")]
     Rm {
         /// The image.
         reference: String,
     },
+}
+
+#[derive(Debug, ClapArgs)]
+pub(super) struct ImagePull {
+    /// The image, as `[host[:port]/]path[:tag][@sha256:...]`.
+    pub(super) reference: String,
+    /// Leave it packed.
+    #[arg(long)]
+    pub(super) no_unpack: bool,
+    /// Print what was pulled as JSON.
+    #[arg(long)]
+    pub(super) json: bool,
 }

@@ -1,5 +1,7 @@
 //! `berth image …`: the image store.
 
+mod pull;
+
 use std::{collections::BTreeSet, path::Path, process::ExitCode};
 
 use berth_images::{BuildOptions, Digest, Image, Recipe, Reference, Store, build, builtin_recipes};
@@ -16,6 +18,7 @@ pub(super) fn run(config: &Config, command: args::Image) -> Result<ExitCode, Fai
     let store = Store::open(&config.images_dir)?;
     match command {
         args::Image::Build { recipe, tag } => build_image(&store, &recipe, tag.as_deref())?,
+        args::Image::Pull(what) => pull::run(config, &store, &what)?,
         args::Image::Import { path, tag } => import(&store, &path, &tag)?,
         args::Image::Unpack { reference } => {
             let image = find(&store, &reference)?;
@@ -97,6 +100,7 @@ fn summary(image: &Image, unpacked: bool) -> serde_json::Value {
     serde_json::json!({
         "reference": image.reference.to_string(),
         "manifest_digest": image.manifest_digest.to_string(),
+        "index_digest": image.index_digest.map(|digest| digest.to_string()),
         "config_digest": image.config_digest.to_string(),
         "size_bytes": image.size,
         "layers": image.layers.len(),
@@ -125,6 +129,7 @@ fn inspect(store: &Store, reference: &str, json: bool) -> Result<(), Failure> {
         ("config", found.image.config_digest.to_string()),
         ("size", output::bytes(found.image.size)),
     ];
+    lines.extend(found.image.index_digest.map(|digest| ("index", digest.to_string())));
     for layer in &found.image.layers {
         lines.push(("layer", format!("{} {}", layer.digest, output::bytes(layer.size))));
     }

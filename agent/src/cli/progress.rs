@@ -1,20 +1,55 @@
-//! Draws the progress of long work: a bar on a terminal, plain lines elsewhere.
+//! Draws the progress of long work: a bar on a terminal, elsewhere a line when a step
+//! begins and one for each fifth of it.
 
 use std::{io::IsTerminal, sync::Mutex, sync::PoisonError, time::Duration};
 
 use berth_images::Progress;
 use indicatif::{ProgressBar, ProgressStyle};
 
+use super::output;
+
 /// The progress of one command.
 #[derive(Debug)]
 pub(super) struct Bar {
     terminal: bool,
     bar: Mutex<Option<ProgressBar>>,
+    plain: Mutex<Plain>,
+}
+
+/// A step that is told in plain lines.
+#[derive(Debug, Default)]
+struct Plain {
+    what: String,
+    total: Option<u64>,
+    done: u64,
+    told: u64,
+}
+
+/// A line for each fifth of a step.
+const PARTS: u64 = 5;
+/// What is done at once needs no lines.
+const PLAIN_BYTES_MIN: u64 = 32 << 20;
+
+impl Plain {
+    /// The line that is due.
+    fn advance(&mut self, bytes: u64) -> Option<String> {
+        self.done += bytes;
+        let total = self.total.filter(|total| *total >= PLAIN_BYTES_MIN)?;
+        let part = u64::try_from(u128::from(self.done) * u128::from(PARTS) / u128::from(total));
+        let part = part.ok().filter(|part| *part > self.told && *part <= PARTS)?;
+        self.told = part;
+        let (done, all) = (output::bytes(self.done), output::bytes(total));
+        Some(format!("{}: {done} of {all}", self.what))
+    }
 }
 
 impl Bar {
     pub(super) fn new() -> Self {
-        Self { terminal: std::io::stderr().is_terminal(), bar: Mutex::new(None) }
+        Self {
+            terminal: std::io::stderr().is_terminal(),
+            bar: Mutex::new(None),
+            plain: Mutex::default(),
+        }
     }
 
     fn draw(what: &str, total: Option<u64>) -> ProgressBar {
@@ -42,12 +77,20 @@ impl Progress for Bar {
             *bar = Some(Self::draw(what, total));
         } else {
             eprintln!("{what}");
+            let mut plain = self.plain.lock().unwrap_or_else(PoisonError::into_inner);
+            *plain = Plain { what: what.to_owned(), total, ..Plain::default() };
         }
     }
 
     fn advance(&self, bytes: u64) {
         if let Some(bar) = &*self.bar.lock().unwrap_or_else(PoisonError::into_inner) {
             bar.inc(bytes);
+        }
+        if !self.terminal {
+            let mut plain = self.plain.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(line) = plain.advance(bytes) {
+                eprintln!("{line}");
+            }
         }
     }
 
@@ -64,3 +107,6 @@ impl Progress for Bar {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

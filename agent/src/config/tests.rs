@@ -39,6 +39,13 @@ fn mistakes_name_the_field() {
         ("[network]\nprobe_wait = \"1h\"", "1ms to 5s"),
         ("[network]\nprobe_count = 11", "0 to 10"),
         ("[network]\npool = 1", "pool"),
+        ("[registries]\nplain_http = [\"http://x\"]", "without a path"),
+        ("[registries]\nplain_http = [\"host\"]", "without a path"),
+        ("[registries.mirrors]\n\"docker.io\" = [\"mirror\"]", "host:port[/prefix]"),
+        ("[registries]\nauth_file = \"auth.json\"", "registries.auth_file"),
+        ("[registries]\nstall_wait = \"0s\"", "registries.stall_wait"),
+        ("[registries]\ntries = 0", "1 to 100"),
+        ("[registries]\nparallel = 17", "1 to 16"),
     ] {
         let error = load(text).unwrap_err();
         let cause = std::error::Error::source(&error).map(ToString::to_string);
@@ -70,6 +77,20 @@ fn the_network_s_places_follow_from_the_host_s() {
         plain.network.bridge.clone(),
     );
     assert_eq!(format!("{:?}", plain.netplug().unwrap()), format!("{usual:?}"));
+}
+
+#[test]
+fn registries_are_reached_as_configured() {
+    let text = "host = \"db1\"\n[registries]\npull = false\nplain_http = [\"r.lan:5000\", \
+                \"localhost\"]\nauth_file = \"/srv/auth.json\"\nstall_wait = \"5s\"\n\
+                [registries.mirrors]\n\"docker.io\" = [\"m.lan:5000/hub\", \"m2.lan\"]";
+    let found = load(text).unwrap().registries;
+    assert!(!found.by_agent);
+    assert!(found.reach.plain_http.contains("r.lan:5000"));
+    assert_eq!(found.reach.mirrors["docker.io"].len(), 2);
+    assert_eq!(found.reach.auth_files[0], Path::new("/srv/auth.json"));
+    assert_eq!(found.reach.stall_wait, Duration::from_secs(5));
+    assert!(load("host = \"db1\"").unwrap().registries.by_agent);
 }
 
 #[test]

@@ -10,6 +10,7 @@ use crate::deadline::Deadline;
 use crate::error::PlugError;
 use crate::name::{HostName, VlanId};
 use crate::netlink::{NetlinkError, generic};
+use crate::observe::chain;
 use crate::ovsdb::{BridgeRow, OvsdbError, UplinkRow};
 use crate::plug::Netplug;
 use crate::session::Session;
@@ -62,9 +63,17 @@ impl Netplug {
     /// [`BridgeError::Foreign`] when a bridge of that name is not ours.
     pub fn ensure_bridge(&self) -> Result<Vec<String>, PlugError> {
         let mut session = self.session()?;
-        let done = self.bridge(&mut session).map_err(PlugError::Bridge);
+        let mut done = self.bridge(&mut session).map_err(PlugError::Bridge)?;
+        match self.answer_all(&mut session) {
+            Ok(changed) => done.extend(changed.words()),
+            // Without them requests are flooded, and all else works.
+            Err(error) => {
+                let why = chain(&error);
+                tracing::warn!(%why, "the switch's answers for addresses are not up to date");
+            }
+        }
         self.give_back(session);
-        done
+        Ok(done)
     }
 
     /// What is missing.

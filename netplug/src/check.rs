@@ -77,6 +77,11 @@ impl Netplug {
         }
         let leased: BTreeSet<&Owner> = addresses.into_keys().collect();
         findings.extend(self.strays(&snapshot, &leased));
+        // Flows follow from all the rest: they are no news while that is wrong.
+        let bridge = matches!(&snapshot.switch, Observed::Present(state) if state.bridge.is_some());
+        if bridge && findings.is_empty() {
+            findings.extend(self.of_answers());
+        }
         Ok(findings)
     }
 
@@ -110,6 +115,17 @@ impl Netplug {
             )),
             _ => None,
         }
+    }
+
+    /// Flows are an aid: requests that the switch doesn't answer are flooded.
+    fn of_answers(&self) -> Option<Finding> {
+        let bridge = &self.config.bridge.name;
+        let found = match self.session().map(|mut session| self.unanswered(&mut session)) {
+            Ok(Ok(difference)) => difference.words()?,
+            Ok(Err(error)) => chain(&error),
+            Err(error) => chain(&error),
+        };
+        Some(Finding::new(bridge, found, NEXT_PASS))
     }
 
     fn of_lease(&self, snapshot: &Snapshot, pools: &PoolSet, lease: &Lease) -> Vec<Finding> {

@@ -80,9 +80,11 @@ impl Netplug {
     /// [`PlugError::Bridge`] as for [`Netplug::ensure_bridge`].
     pub fn inspect_bridge(&self) -> Result<Vec<String>, PlugError> {
         let mut session = self.session()?;
-        let steps = self.bridge_steps(&mut session).map_err(PlugError::Bridge);
+        let steps = self.bridge_steps(&mut session).map_err(PlugError::Bridge)?;
+        // What can't be told is no reason to do anything: requests are flooded meanwhile.
+        let answers = self.unanswered(&mut session).ok().and_then(|difference| difference.words());
         self.give_back(session);
-        Ok(steps?.iter().map(|step| format!("{step:?}")).collect())
+        Ok(steps.iter().map(|step| format!("{step:?}")).chain(answers).collect())
     }
 
     /// Compares what should be with what is there, for every owner of the goal.

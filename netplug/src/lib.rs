@@ -5,12 +5,13 @@
 //! pools.d/*.json ─ pool ──┐                    ┌─ netlink, netns, ethtool   (kernel)
 //!                 lease ──┤                    │
 //!                         ├─ plug ─ plan ─ act ┼─ ovsdb ── ovsdb-server ── ovs-vswitchd
-//!        goal (caller) ───┤          ↑         │
+//!        goal (caller) ───┤          ↑         ├─ answer, openflow ── ovs-vswitchd
 //!                         └─ observe ┘         └─ neighbour (ARP, ND)
 //! ```
 //!
 //! [`Netplug::attach`] writes a lease, then makes the namespace, the veth pair, the port
-//! and the limits, tries the address, sets it and announces it. The container only joins
+//! and the limits, tries the address, sets it, announces it, and has the switch answer for
+//! it. The container only joins
 //! the namespace, and a restart of mysqld keeps it. [`Netplug::detach`] removes all that
 //! and frees the address last. [`Netplug::reconcile`] does for a whole host what is
 //! missing; [`Netplug::inspect`] only tells. Everything is an idempotent step between an observation and the next, so that
@@ -20,15 +21,12 @@
 //! never pass this code, nor wait for it.
 //!
 //! Not here: which instances there are (the agent), and host networking (nothing to do).
-//! Nor an ARP responder yet: Open vSwitch matches packets of an access port before it
-//! gives them their VLAN, so that answering for local addresses takes OpenFlow rules per
-//! port, lost whenever ovs-vswitchd restarts; meanwhile requests are flooded within their
-//! VLAN, on the trunk's list of VLANs only.
 //!
 //! All calls block, within bounds, and belong on a thread that may.
 
 mod act;
 mod addr;
+mod answer;
 mod attachment;
 mod bridge;
 mod check;
@@ -47,6 +45,7 @@ mod neighbour;
 mod netlink;
 mod netns;
 mod observe;
+mod openflow;
 mod ovsdb;
 mod plan;
 mod plug;

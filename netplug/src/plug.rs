@@ -138,7 +138,12 @@ impl Netplug {
             let desired = self.desired(request, pool, lease)?;
             let lease = desired.lease.clone();
             let failed = match self.converge(session, owner, Some(desired.clone())) {
-                Ok(done) => return Ok(self.attachment(&desired, done)),
+                Ok(done) => {
+                    if !done.is_empty() {
+                        self.answer_for(session, owner, &desired.link);
+                    }
+                    return Ok(self.attachment(&desired, done));
+                }
                 Err(error) => error,
             };
             let stranger = match &failed {
@@ -231,6 +236,9 @@ impl Netplug {
             self.leases.release(lease).map_err(PlugError::Lease)?;
             hit(Failpoint::LeaseRemoved);
             done.push(format!("release {}", lease.address));
+        }
+        if !done.is_empty() {
+            self.answer_no_more(owner);
         }
         Ok(done)
     }

@@ -98,6 +98,10 @@ impl Netplug {
             }
         });
         report.owners = owners.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let in_use = !jobs.is_empty() || snapshot.leases.iter().next().is_some();
+        if in_use && let Err(error) = self.answer_all(&mut self.session()?) {
+            report.problems.push(observe::chain(&error));
+        }
         Ok(report)
     }
 

@@ -97,7 +97,8 @@ fn a_foreign_bridge_is_refused_and_left_alone() {
     assert_eq!(host.census(), Census::default());
     assert_eq!(host.vsctl(&["list-br"]).trim(), BRIDGE);
     host.vsctl(&["set", "bridge", BRIDGE, "external_ids:berth-host=bthost"]);
-    assert_eq!(plug.ensure_bridge().expect("it was handed over"), Vec::<String>::new());
+    let done = plug.ensure_bridge().expect("it was handed over");
+    assert!(matches!(&done[..], [answers] if answers.contains("flows are missing")), "{done:?}");
     plug.attach(&host.pools(), &request("db1", "ten")).expect("an attach");
 }
 

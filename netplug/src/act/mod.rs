@@ -241,7 +241,7 @@ impl Executor<'_> {
         let vanished = || StepError::Vanished { what: format!("port {name}") };
         let port = port.filter(|port| port.tag.as_ref() == Some(tag)).ok_or_else(vanished)?;
         match port.error {
-            None if port.attached => {
+            None if port.number.is_some() => {
                 hit(Failpoint::PortApplied);
                 Ok(())
             }

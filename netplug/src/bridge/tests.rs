@@ -19,7 +19,8 @@ fn bridge(host: Option<&str>) -> BridgeRow {
 }
 
 fn uplink(bridge: &str, ours: bool, trunks: &[u16]) -> UplinkRow {
-    UplinkRow { uuid: "u".to_owned(), bridge: bridge.to_owned(), ours, trunks: trunks.to_vec() }
+    let (uuid, bridge) = ("u".to_owned(), bridge.to_owned());
+    UplinkRow { uuid, bridge, ours, trunks: trunks.to_vec(), number: Some(1) }
 }
 
 #[test]

@@ -31,8 +31,8 @@ pub(crate) struct PortRow {
     /// Its VLAN, if it is an access port and nothing else.
     pub(crate) access: Option<u16>,
     pub(crate) tag: Option<Tag>,
-    /// Whether ovs-vswitchd has it in the data path, as far as it says.
-    pub(crate) attached: bool,
+    /// Its OpenFlow number, once ovs-vswitchd has it in the data path.
+    pub(crate) number: Option<u32>,
     /// What ovs-vswitchd complains about.
     pub(crate) error: Option<String>,
 }
@@ -47,6 +47,9 @@ pub(crate) struct UplinkRow {
     pub(crate) ours: bool,
     /// The VLANs it carries, ascending; empty is all.
     pub(crate) trunks: Vec<u16>,
+    /// Its OpenFlow number, once it is in the data path. A bond's ports have numbers of
+    /// their own, and it has none.
+    pub(crate) number: Option<u32>,
 }
 
 /// What the database says about the whole switch.
@@ -97,6 +100,12 @@ pub(super) fn bridge_by_port(bridges: &[Value]) -> BTreeMap<String, String> {
     ports.collect()
 }
 
+/// The number of an interface's port; ovs-vswitchd writes -1 for one that it can't use.
+pub(super) fn port_number(interface: &Value) -> Option<u32> {
+    let number = row::optional(interface, "ofport")?.as_i64()?;
+    u32::try_from(number).ok().filter(|number| *number > 0)
+}
+
 pub(super) fn port_row(
     port: &Value,
     at: &BTreeMap<String, String>,
@@ -109,12 +118,11 @@ pub(super) fn port_row(
     let vlan = row::optional(port, "tag").and_then(Value::as_u64);
     let only_access = matches!(mode.as_str(), "" | "access") && trunks(port).is_empty();
     let interface = interfaces.get(&name);
-    let ofport = interface.and_then(|row| row::optional(row, "ofport")?.as_i64());
     Some(PortRow {
         bridge: at.get(&uuid).cloned().unwrap_or_default(),
         access: vlan.filter(|_| only_access).and_then(|vlan| u16::try_from(vlan).ok()),
         tag: Tag::from_parts(tag(HOST), tag(OWNER), tag(LEASE)),
-        attached: ofport.is_some_and(|number| number > 0),
+        number: interface.and_then(|row| port_number(row)),
         error: interface.map(|row| row::text(row, "error")).filter(|error| !error.is_empty()),
         uuid,
         name,

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::row;
 use super::rows::{
     BridgeRow, Facts, HOST, LEASE, OWNER, PortRow, SwitchState, UplinkRow, bridge_by_port,
-    bridge_row, port_row, trunks,
+    bridge_row, port_number, port_row, trunks,
 };
 use super::{Client, OvsdbError};
 use crate::deadline::Deadline;
@@ -123,7 +123,8 @@ impl Switch<'_> {
         let named = json!([["name", "==", uplink.unwrap_or_default()]]);
         let operations = vec![
             select("Bridge", json!([]), &["name", "external_ids", "datapath_type", "ports"]),
-            select("Port", named, &["_uuid", "trunks", "external_ids"]),
+            select("Port", named.clone(), &["_uuid", "trunks", "external_ids"]),
+            select("Interface", named, &["ofport"]),
         ];
         let results = self.client.transact("read the bridge", operations, self.deadline)?;
         let bridges = rows(results.first());
@@ -135,6 +136,7 @@ impl Switch<'_> {
                 bridge: at.get(&uuid).cloned().unwrap_or_default(),
                 ours: tags.get(HOST).is_some_and(|host| host == self.host.as_str()),
                 trunks: trunks(port),
+                number: rows(results.get(2)).first().and_then(port_number),
                 uuid,
             })
         });

@@ -150,7 +150,7 @@ impl Builder<'_> {
             }
             Some(_) => None,
         };
-        let attached = self.good_port().is_some_and(|port| port.attached);
+        let attached = self.good_port().is_some_and(|port| port.number.is_some());
         if change.is_none() && attached && !self.unconfirmed_and_behind() {
             return Vec::new();
         }

@@ -124,7 +124,7 @@ pub(super) fn apply(state: &mut OwnerState, confirmed: &mut bool, step: &Step) {
                 bridge: bridge.clone(),
                 access: Some(vlan.get()),
                 tag: Some(tag.clone()),
-                attached: false,
+                number: None,
                 error: None,
             });
         }
@@ -135,7 +135,7 @@ pub(super) fn apply(state: &mut OwnerState, confirmed: &mut bool, step: &Step) {
         Step::AwaitPort { name, .. } => {
             switch.behind = false;
             let row = switch.ports.iter_mut().find(|row| row.name == *name).expect("a port");
-            row.attached = true;
+            row.number = Some(7);
         }
         Step::Confirm { .. } => *confirmed = true,
         Step::Announce { .. } | Step::Probe { .. } => {}
@@ -205,18 +205,19 @@ fn ports() -> impl Strategy<Value = Vec<PortRow>> {
     let port = (bridge, access, own_tag(), any::<bool>(), error);
     prop::collection::btree_map(prop::sample::select(vec![LINK, OLD_LINK]), port, 0..=2).prop_map(
         |ports| {
-            let row = |(name, (bridge, access, tag, attached, error)): (&str, _)| {
-                let bridge: &str = bridge;
-                PortRow {
-                    uuid: format!("old {name}"),
-                    name: name.to_owned(),
-                    bridge: bridge.to_owned(),
-                    access,
-                    tag: Some(tag),
-                    attached,
-                    error,
-                }
-            };
+            let row =
+                |(name, (bridge, access, tag, attached, error)): (&str, (_, _, _, bool, _))| {
+                    let bridge: &str = bridge;
+                    PortRow {
+                        uuid: format!("old {name}"),
+                        name: name.to_owned(),
+                        bridge: bridge.to_owned(),
+                        access,
+                        tag: Some(tag),
+                        number: attached.then_some(7),
+                        error,
+                    }
+                };
             ports.into_iter().map(row).collect()
         },
     )

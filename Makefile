@@ -67,7 +67,7 @@ schema: ## Write docs/schema/ anew from the types
 	BERTH_WRITE_SCHEMA=1 $(CARGO) test --locked -p berth-model --test schema
 
 .PHONY: bench
-bench: deps ## Measure containers against runc, convergence, and the agent at rest (root)
+bench: deps ## Measure containers against runc, convergence, the agent at rest, the network (root)
 	$(CARGO) build --release --locked -p berth-integration --bins
 	$(CARGO) run --release --locked -p berth-benches
 

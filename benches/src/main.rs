@@ -3,6 +3,7 @@
 //! `containers`: making, running and removing a container, against runc. `converge`: from
 //! the drop of a goal to a master and two minions at work. `rest`: what the agent costs
 //! while nothing happens. `status`: how fast it answers, with the agent at work and stopped.
+//! `network`: limits on traffic, and what giving an address takes.
 //!
 //! Prints figures; asserts no timing. Needs root, and a machine that does nothing else.
 
@@ -11,6 +12,7 @@
 mod containers;
 mod figures;
 mod fleet;
+mod network;
 
 fn main() {
     // The container bench starts helpers, which are copies of this program.
@@ -25,5 +27,8 @@ fn main() {
     }
     if runs("rest") || runs("status") {
         fleet::rest_and_status();
+    }
+    if runs("network") {
+        network::run();
     }
 }

@@ -150,7 +150,15 @@ impl Netplug {
             }
         };
         let observed = self.observed(snapshot, &lease.owner, Some(&desired.link));
-        let plan = plan::attach(&desired, &self.config.host, &observed);
+        let mut plan = plan::attach(&desired, &self.config.host, &observed);
+        if plan.steps.iter().any(|step| matches!(step, Step::AddPort { .. }))
+            && let Ok(mut session) = self.session()
+        {
+            // The snapshot has ports with our tags only: another may have the name.
+            let observed = self.observe(&mut session, &lease.owner, Some(&desired.link));
+            plan = plan::attach(&desired, &self.config.host, &observed);
+            self.give_back(session);
+        }
         // That the switch can't be read is said once, not for every lease.
         let known = !matches!(observed.switch, Observed::Unknown(_));
         let blocked = plan.blocked.into_iter().filter(|_| known);

@@ -140,7 +140,9 @@ impl Netplug {
             let failed = match self.converge(session, owner, Some(desired.clone())) {
                 Ok(done) => {
                     if !done.is_empty() {
-                        self.answer_for(session, owner, &desired.link);
+                        // That it is in service was confirmed on the way.
+                        let lease = Lease { confirmed: true, ..lease };
+                        self.answer_for(session, &lease);
                     }
                     return Ok(self.attachment(&desired, done));
                 }
@@ -322,7 +324,12 @@ impl Netplug {
         }
     }
 
-    fn observe(&self, session: &mut Session, owner: &Owner, link: Option<&str>) -> OwnerState {
+    pub(crate) fn observe(
+        &self,
+        session: &mut Session,
+        owner: &Owner,
+        link: Option<&str>,
+    ) -> OwnerState {
         let named = (owner, link.unwrap_or_default());
         let read = self.switch(&mut session.client).ports(&self.config.bridge.name, Some(named));
         let mut names = session.hints.clone();

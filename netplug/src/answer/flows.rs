@@ -1,10 +1,10 @@
 //! From ports and leases to flows. Pure.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::addr::{MacAddress, fnv1a};
-use crate::lease::Leases;
+use crate::lease::Lease;
 use crate::name::Owner;
 use crate::openflow::{Actions, Cookies, Flow, Instructions, Match, field, port};
 use crate::ovsdb::{PortRow, UplinkRow};
@@ -65,7 +65,7 @@ const NOBODY: &str = "";
 pub(super) struct Wanted<'a> {
     pub(super) bridge: &'a str,
     pub(super) ports: &'a [PortRow],
-    pub(super) leases: &'a Leases,
+    pub(super) leases: &'a BTreeMap<&'a Owner, &'a Lease>,
     pub(super) uplink: Option<&'a UplinkRow>,
 }
 
@@ -93,7 +93,7 @@ impl Wanted<'_> {
     /// Where an address is, once it is in service there.
     fn place(&self, row: &PortRow) -> Option<Place> {
         let tag = row.tag.as_ref()?;
-        let lease = self.leases.of(&tag.owner).filter(|lease| {
+        let lease = self.leases.get(&tag.owner).filter(|lease| {
             lease.confirmed && lease.address == tag.address && lease.generation == tag.generation
         })?;
         let (port, vlan) = (row.number?, row.access?);

@@ -32,6 +32,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::deadline::Deadline;
+use crate::lease::Lease;
 use crate::lock::{Lock, LockError};
 use crate::name::Owner;
 use crate::observe::chain;
@@ -83,22 +84,18 @@ impl Netplug {
     }
 
     /// Has the switch answer for one owner, whose port and lease are there.
-    pub(crate) fn answer_for(&self, session: &mut Session, owner: &Owner, link: &str) {
-        let done = self.try_answer_for(session, owner, link);
-        self.log(owner, done);
+    pub(crate) fn answer_for(&self, session: &mut Session, lease: &Lease) {
+        let done = self.try_answer_for(session, lease);
+        self.log(&lease.owner, done);
     }
 
-    fn try_answer_for(
-        &self,
-        session: &mut Session,
-        owner: &Owner,
-        link: &str,
-    ) -> Result<(), AnswerError> {
+    fn try_answer_for(&self, session: &mut Session, lease: &Lease) -> Result<(), AnswerError> {
         let _lock = self.lock_flows()?;
-        let bridge = &self.config.bridge.name;
-        let read = self.switch(&mut session.client).ports(bridge, Some((owner, link)));
+        let (bridge, owner) = (&self.config.bridge.name, &lease.owner);
+        let link = lease.link_name(&self.config.host);
+        let read = self.switch(&mut session.client).ports(bridge, Some((owner, &link)));
         let ports = read.map_err(AnswerError::Ports)?.ports;
-        let leases = self.leases.list().map_err(AnswerError::Leases)?;
+        let leases = [(owner, lease)].into();
         let wanted = Wanted { bridge, ports: &ports, leases: &leases, uplink: None };
         let mut client = self.flows()?;
         client.change(&[of_owner(owner)], &wanted.flows()).map_err(AnswerError::Flows)
@@ -137,6 +134,7 @@ impl Netplug {
         }
         let ports = switch.ports(&config.name, None).map_err(AnswerError::Ports)?.ports;
         let leases = self.leases.list().map_err(AnswerError::Leases)?;
+        let leases = leases.iter().map(|lease| (&lease.owner, lease)).collect();
         let wanted = Wanted {
             bridge: &config.name,
             ports: &ports,

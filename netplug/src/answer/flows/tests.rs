@@ -1,5 +1,5 @@
 use super::*;
-use crate::lease::{Generation, LeaseStore, Wanted as Asked};
+use crate::lease::{Generation, LeaseStore, Leases, Wanted as Asked};
 use crate::name::HostName;
 use crate::pool::PoolSet;
 use crate::tag::Tag;
@@ -43,7 +43,9 @@ fn port(owner: &str, address: &str, generation: u64) -> PortRow {
 }
 
 fn flows(ports: &[PortRow], uplink: Option<&UplinkRow>) -> Vec<Flow> {
-    Wanted { bridge: "br", ports, leases: &leases(), uplink }.flows()
+    let leases = leases();
+    let leases = leases.iter().map(|lease| (&lease.owner, lease)).collect();
+    Wanted { bridge: "br", ports, leases: &leases, uplink }.flows()
 }
 
 #[test]

@@ -21,6 +21,9 @@ use std::fs;
 use std::io::{Read, Seek};
 use std::path::Path;
 
+#[cfg(any(test, fuzzing))]
+pub(crate) use select::choose;
+
 use crate::decode::decoder;
 use crate::digest::HashReader;
 use crate::error::{ImageError, Result, opening};

@@ -12,6 +12,9 @@ mod build;
 mod decode;
 mod digest;
 mod error;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzz;
 mod import;
 mod lock;
 mod manifest;

@@ -67,6 +67,14 @@ impl Reference {
         self.digest
     }
 
+    /// Host and path without the defaults; `None` where it would be read as
+    /// another image's (`docker.io/docker.io/x` is not `docker.io/x`).
+    fn familiar_name(&self) -> Option<&str> {
+        let short = [self.path.strip_prefix(DEFAULT_PATH_PREFIX), Some(&self.path)];
+        let same = |name: &&str| split_host(name) == (self.host.as_str(), self.path.clone());
+        short.into_iter().flatten().find(same)
+    }
+
     /// The name of the store's file for this reference. A digest outranks a
     /// tag, because it says more. `/` becomes `+`, which no reference holds.
     pub(crate) fn key(&self) -> String {
@@ -87,10 +95,9 @@ impl fmt::Display for Reference {
     /// The familiar form: defaults that everybody knows are left out, the tag
     /// is not.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.host == DEFAULT_HOST {
-            f.write_str(self.path.strip_prefix(DEFAULT_PATH_PREFIX).unwrap_or(&self.path))?;
-        } else {
-            write!(f, "{}/{}", self.host, self.path)?;
+        match self.familiar_name() {
+            Some(name) => f.write_str(name)?,
+            None => write!(f, "{}/{}", self.host, self.path)?,
         }
         if let Some(tag) = &self.tag {
             write!(f, ":{tag}")?;

@@ -19,6 +19,8 @@ const BLOCK: u64 = 512;
 /// Of a PAX header or a long name. The kernel takes 64 KiB per xattr and 4 KiB
 /// per path.
 const EXTENSION_BYTES_MAX: u64 = 1 << 20;
+/// No file is larger (off_t), and its padding is a number too.
+const MEMBER_BYTES_MAX: u64 = (1 << 63) - 1;
 const NANOS_DIGITS: usize = 9;
 
 /// What a member is.
@@ -114,6 +116,9 @@ impl<R: BufRead> TarStream<R> {
                 }
                 _ => {
                     let size = extensions.size.unwrap_or(size);
+                    if size > MEMBER_BYTES_MAX {
+                        return Err(bad(at, "size out of range"));
+                    }
                     let member = member(at, &header, size, extensions)?;
                     self.begin_content(if member.kind == Kind::File { size } else { 0 });
                     // Others have no content, whatever their header says; some
@@ -192,7 +197,8 @@ impl<R: BufRead> TarStream<R> {
         }
         let sum = |bytes: &[u8]| bytes.iter().map(|byte| u32::from(*byte)).sum::<u32>();
         let expected = sum(&block[..148]) + sum(&block[156..]) + 8 * u32::from(b' ');
-        if header.cksum().ok() != Some(expected) {
+        // A fuzzer would get no further than a wrong checksum.
+        if !cfg!(fuzzing) && header.cksum().ok() != Some(expected) {
             return Err(bad(at, "checksum mismatch"));
         }
         Ok(Some(header))

@@ -1,26 +1,26 @@
 //! From blobs to a tree: one read-only directory per image configuration.
 //!
 //! Flow: lock the configuration; in a temporary, apply the layers in order,
-//! each checked against both its digests while it streams; one syncfs(2);
-//! rename; the marker last. A tree without its marker is not a tree.
+//! each checked against both its digests while it streams, later ones being
+//! decompressed meanwhile; one syncfs(2); rename; the marker last. A tree without its marker is not a tree.
 //!
 //! Does not mount, and does not judge what the image is for.
 
 mod apply;
-mod change;
+pub(crate) mod change;
 mod dirs;
 mod hide;
 pub(crate) mod inroot;
 mod metadata;
 
 use std::fs;
-use std::io;
+use std::io::{self, BufRead};
 use std::os::unix::fs::DirBuilderExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use crate::decode::LayerReader;
+use crate::decode::{self, LayerReader};
 use crate::error::{ImageError, Result, creating_dir, opening, syncing};
 use crate::progress::Progress;
 use crate::store::{Image, Limits, Store, TempDir, sync};
@@ -128,41 +128,53 @@ impl Store {
             return Ok(tree);
         }
         self.sweep_first();
+        let temp = self.unpack_aside(image, progress)?;
+        self.publish(image, temp)
+    }
+
+    /// Unpacks an image into a temporary, below `root`, and brings it to the
+    /// disk. Nobody sees it there.
+    pub(crate) fn unpack_aside(&self, image: &Image, progress: &dyn Progress) -> Result<TempDir> {
         let temp = self.temp()?;
         let root = temp.path().join(ROOT);
         fs::DirBuilder::new().mode(0o755).create(&root).map_err(creating_dir(&root))?;
         self.build_tree(image, &root, progress)?;
         sync_file_system(&root)?;
-        self.publish(image, temp)
+        Ok(temp)
     }
 
     fn build_tree(&self, image: &Image, root: &Path, progress: &dyn Progress) -> Result<()> {
-        let place = || image.reference.to_string();
-        if image.layers.len() > self.limits().layers {
-            let limit = self.limits().layers as u64;
-            return Err(ImageError::Limit { place: place(), what: "layers", limit });
+        let limits = self.limits();
+        let reference = || image.reference.to_string();
+        if image.layers.len() > limits.layers {
+            let limit = limits.layers as u64;
+            return Err(ImageError::Limit { place: reference(), what: "layers", limit });
         }
-        let fd = inroot::open_root(root).map_err(opening(root))?;
-        let failed = |layer: &Digest| {
-            let (reference, layer) = (place(), *layer);
-            move |source| ImageError::Unpack { reference, layer, source }
-        };
         let attributes =
             |source| ImageError::TreeAttributes { path: root.to_owned(), source: Box::new(source) };
+        let fd = inroot::open_root(root).map_err(opening(root))?;
         let mut builder = apply::Builder::new(fd).map_err(attributes)?;
-        let limits = self.limits();
         let mut budget = Budget { entries: limits.entries, bytes: limits.unpacked_bytes };
-        for layer in &image.layers {
+        let blobs: Vec<PathBuf> =
+            image.layers.iter().map(|layer| self.blob_path(&layer.digest)).collect();
+        let apply = |number: usize, reader: &mut LayerReader<'_>| {
+            let layer = &image.layers[number];
             progress.begin(&format!("unpacking {}", image.reference), Some(layer.size));
-            let blob = self.blob_path(&layer.digest);
-            let read = LayerReader::scope(&blob, budget.bytes, progress, |reader| {
-                apply_layer(&mut builder, reader, &mut budget, limits)
-            })?;
-            let ((), whole) = read.map_err(failed(&layer.digest))?;
-            whole.check(layer, &blob)?;
-            budget.bytes -= whole.plain_bytes;
+            reader.limit_to(budget.bytes);
+            apply_layer(&mut builder, &mut *reader, &mut budget.entries, limits)
+                .and_then(|()| Ok(reader.drain()?))
+                .map_err(|source| {
+                    let layer = layer.digest;
+                    ImageError::Unpack { reference: reference(), layer, source }
+                })?;
+            budget.bytes -= reader.plain_bytes();
+            Ok(())
+        };
+        decode::in_order(&blobs, progress, apply, |number, whole| {
+            whole.check(&image.layers[number], &blobs[number])?;
             progress.finish();
-        }
+            Ok(())
+        })?;
         builder.finish().map_err(attributes)
     }
 
@@ -197,12 +209,12 @@ impl Store {
 
 fn apply_layer(
     builder: &mut apply::Builder,
-    reader: &mut LayerReader,
-    budget: &mut Budget,
+    reader: impl BufRead,
+    entries: &mut u64,
     limits: &Limits,
 ) -> std::result::Result<(), LayerError> {
     builder.begin_layer();
-    let mut tar = TarStream::new(&mut *reader);
+    let mut tar = TarStream::new(reader);
     let nowhere = |source| LayerError { member: None, source };
     loop {
         let member = tar.next_member().map_err(LayerErrorKind::Tar).map_err(nowhere)?;
@@ -211,13 +223,28 @@ fn apply_layer(
             member: Some(String::from_utf8_lossy(&member.path).into_owned()),
             source,
         };
-        budget.entries = budget.entries.checked_sub(1).ok_or_else(|| {
+        *entries = entries.checked_sub(1).ok_or_else(|| {
             named(LayerErrorKind::Limit { what: "entries", limit: limits.entries })
         })?;
         let change = change::change(&member).map_err(|refused| named(refused.into()))?;
         builder.apply(change, &mut tar).map_err(named)?;
     }
     Ok(())
+}
+
+/// Applies one plain layer to an empty directory.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn apply_to(
+    root: &Path,
+    layer: &[u8],
+    limits: &Limits,
+) -> std::result::Result<(), LayerError> {
+    let nowhere = |source| LayerError { member: None, source };
+    let mut entries = limits.entries;
+    let fd = inroot::open_root(root)?;
+    let mut builder = apply::Builder::new(fd).map_err(nowhere)?;
+    apply_layer(&mut builder, io::Read::take(layer, limits.unpacked_bytes), &mut entries, limits)?;
+    builder.finish().map_err(nowhere)
 }
 
 /// Brings all of the tree to the disk with one call, syncfs(2).

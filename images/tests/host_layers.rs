@@ -113,17 +113,17 @@ fn layer(steps: &[Step]) -> Vec<u8> {
     let mut layer = Layer::new();
     for step in steps {
         layer = match step {
-            Step::Put(path, Node::File(content)) => layer.file(&text(path), &[*content]),
+            Step::Put(path, Node::File(content)) => layer.file(text(path), &[*content]),
             Step::Put(path, Node::Directory(mode)) => {
-                layer.member(EntryType::Directory, &text(path), "", b"", &common::mode(*mode))
+                layer.member(EntryType::Directory, text(path), "", b"", &common::mode(*mode))
             }
-            Step::Put(path, Node::Symlink(to)) => layer.symlink(&text(path), &format!("/x{to}")),
+            Step::Put(path, Node::Symlink(to)) => layer.symlink(text(path), &format!("/x{to}")),
             Step::Whiteout(path) => {
                 let (name, parents) = path.split_last().unwrap();
                 let parent = parents.iter().map(|name| format!("{}/", char::from(*name)));
                 layer.whiteout(&parent.collect::<String>(), &char::from(*name).to_string())
             }
-            Step::Opaque(path) => layer.file(&format!("{}/.wh..wh..opq", text(path)), b""),
+            Step::Opaque(path) => layer.file(format!("{}/.wh..wh..opq", text(path)), b""),
         };
     }
     layer.finish()

@@ -1,43 +1,17 @@
-//! Unpack, judged by umoci; and layers that mean harm.
+//! Unpack, judged by umoci; and several that unpack at once.
 #![allow(clippy::unwrap_used, reason = "helpers of tests, outside the test functions")]
 
 mod common;
 
 use std::fs;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::Command;
 use std::sync::Barrier;
 
-use berth_images::{Image, ImageError, Limits, NoProgress, Store, Tree};
-use common::{Layer, Layout, Meta, Pack, chain, mode, reference, scratch, snapshot, store};
+use berth_images::{ImageError, Limits, NoProgress, Store, Tree};
+use common::{Layer, Layout, Meta, Pack, chain, import, mode, scratch, snapshot, store, unpack};
 use tar::EntryType;
-
-fn import(store: &Store, layout: &Layout) -> Image {
-    store
-        .import(&layout.path, &reference(), &NoProgress)
-        .unwrap_or_else(|error| panic!("{}", chain(&error)))
-}
-
-fn unpack(store: &Store, layout: &Layout) -> Tree {
-    let image = import(store, layout);
-    store.unpack(&image, &NoProgress).unwrap_or_else(|error| panic!("{}", chain(&error)))
-}
-
-/// Unpacks layers that must be refused, and gives the reason.
-fn refused(layers: Vec<Layer>) -> String {
-    common::require_root();
-    let scratch = scratch();
-    let store = store(&scratch);
-    let layers: Vec<_> = layers.into_iter().map(|layer| (Pack::Plain, layer.finish())).collect();
-    let layout = Layout::write(&scratch.path().join("layout"), &layers);
-    let image = import(&store, &layout);
-    let error = store.unpack(&image, &NoProgress).expect_err("the layer was not refused");
-    assert_eq!(store.tree(&image).unwrap(), None);
-    assert_eq!(fs::read_dir(store.root().join("trees")).unwrap().count(), 0);
-    assert_eq!(fs::read_dir(store.root().join("tmp")).unwrap().count(), 0);
-    chain(&error)
-}
 
 /// A vfs_cap_data of revision 2 (capability.h) whose bytes hold a newline.
 const CAPABILITY: [u8; 20] = [1, 0, 0, 2, 0, 0x0a, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
@@ -89,7 +63,7 @@ fn every_kind() -> Layer {
         .member(EntryType::Char, "null", "", b"", &mode(0o666))
         .member(EntryType::Block, "block", "", b"", &Meta { gid: 6, ..mode(0o660) })
         .dir("deep")
-        .dir(&format!("deep/{}", "n".repeat(120)))
+        .dir(format!("deep/{}", "n".repeat(120)))
         .file(&long, b"long name")
         .dir("gone")
         .file("gone/a", b"a")
@@ -150,183 +124,6 @@ fn compression_makes_no_difference() {
     }
     assert_eq!(trees[0], trees[1]);
     assert_eq!(trees[0], trees[2]);
-}
-
-#[test]
-fn absolute_names_and_links_stay_inside() {
-    common::require_root();
-    let scratch = scratch();
-    let outside = scratch.path().join("outside");
-    fs::create_dir(&outside).unwrap();
-    let out = outside.to_str().unwrap();
-    let layer = Layer::new()
-        .file("/etc/absolute", b"1")
-        .symlink("up", "../../../../../../../..")
-        .file("up/through-up", b"2")
-        .dir(&out[1..])
-        .symlink("abs", out)
-        .file("abs/written", b"3")
-        .hard_link("abs/linked", "etc/absolute");
-    let layout = Layout::write(&scratch.path().join("layout"), &[(Pack::Plain, layer.finish())]);
-    let tree = unpack(&store(&scratch), &layout);
-    assert_eq!(fs::read_dir(&outside).unwrap().count(), 0, "written outside the tree");
-    let inside = tree.root.join(&out[1..]);
-    assert_eq!(fs::read(inside.join("written")).unwrap(), b"3");
-    assert_eq!(fs::read(inside.join("linked")).unwrap(), b"1");
-    assert_eq!(fs::read(tree.root.join("through-up")).unwrap(), b"2");
-    assert_eq!(fs::read(tree.root.join("etc/absolute")).unwrap(), b"1");
-}
-
-#[test]
-fn a_file_over_a_symbolic_link_replaces_the_link() {
-    common::require_root();
-    let scratch = scratch();
-    let victim = scratch.path().join("victim");
-    fs::write(&victim, "untouched").unwrap();
-    fs::set_permissions(&victim, fs::Permissions::from_mode(0o600)).unwrap();
-    let target = victim.to_str().unwrap();
-    let layer = Layer::new()
-        .symlink("a", target)
-        .member(EntryType::Regular, "a", "", b"new", &mode(0o777))
-        .symlink("d", scratch.path().to_str().unwrap())
-        .member(EntryType::Directory, "d", "", b"", &mode(0o777))
-        .symlink("f", target)
-        .member(EntryType::Fifo, "f", "", b"", &mode(0o777));
-    let layout = Layout::write(&scratch.path().join("layout"), &[(Pack::Plain, layer.finish())]);
-    let tree = unpack(&store(&scratch), &layout);
-    assert_eq!(fs::read_to_string(&victim).unwrap(), "untouched");
-    assert_eq!(fs::metadata(&victim).unwrap().mode() & 0o777, 0o600);
-    assert_eq!(fs::read(tree.root.join("a")).unwrap(), b"new");
-    assert!(fs::symlink_metadata(tree.root.join("d")).unwrap().is_dir());
-}
-
-#[test]
-fn whiteouts_never_reach_outside() {
-    common::require_root();
-    let scratch = scratch();
-    let outside = scratch.path().join("outside");
-    fs::create_dir(&outside).unwrap();
-    fs::write(outside.join("kept"), "").unwrap();
-    let out = outside.to_str().unwrap();
-    let first = Layer::new().symlink("abs", out).symlink("up", "../../../../../..");
-    let second = Layer::new()
-        .whiteout("abs/", "kept")
-        .file("abs/.wh..wh..opq", b"")
-        .whiteout(&format!("up{out}/"), "kept");
-    let layers = [(Pack::Plain, first.finish()), (Pack::Plain, second.finish())];
-    let layout = Layout::write(&scratch.path().join("layout"), &layers);
-    unpack(&store(&scratch), &layout);
-    assert!(outside.join("kept").exists());
-}
-
-#[test]
-fn hostile_members_are_refused_and_named() {
-    let victim = "../../../../../../etc/hostname";
-    for (layer, words) in [
-        (Layer::new().file("a/../../b", b""), "a/../../b"),
-        (Layer::new().file("..", b""), "with .. in it"),
-        (Layer::new().hard_link("a", victim), "with .. in it"),
-        (Layer::new().hard_link("a", "/none"), "the target of the hard link is not there"),
-        (Layer::new().symlink("l", "/none").hard_link("a", "l/x"), "hard link is not there"),
-        (Layer::new().hard_link("a", "a"), "hard link is not there"),
-        (Layer::new().file(".wh...", b""), "a whiteout must name"),
-        (Layer::new().file(".wh.", b""), "a whiteout must name"),
-        (Layer::new().file("a\0b", b""), "zero byte"),
-        (Layer::new().symlink("./", "x"), "root of an image must be a directory"),
-        (Layer::new().symlink("l", "/none").file("l/x", b""), "leads to no directory"),
-        (Layer::new().file("f", b"").file("f/x", b""), "it stands in a file"),
-        (
-            Layer::new().file(&"d/".repeat(600), b"").file(&format!("{}f", "d/".repeat(600)), b""),
-            "512 deep",
-        ),
-        (Layer::new().member(EntryType::GNUSparse, "s", "", b"", &mode(0o600)), "sparse"),
-    ] {
-        let error = refused(vec![layer]);
-        assert!(error.contains(words), "expected {words:?} in {error:?}");
-    }
-}
-
-#[test]
-fn attributes_of_the_host_are_left_to_it() {
-    common::require_root();
-    let scratch = scratch();
-    let marks = Meta {
-        xattrs: vec![
-            ("trusted.overlay.opaque".into(), b"y".to_vec()),
-            ("user.overlay.whiteout".into(), b"y".to_vec()),
-            ("user.kept".into(), b"y".to_vec()),
-        ],
-        ..mode(0o755)
-    };
-    let layer = Layer::new().member(EntryType::Directory, "d", "", b"", &marks);
-    let layout = Layout::write(&scratch.path().join("layout"), &[(Pack::Plain, layer.finish())]);
-    let tree = unpack(&store(&scratch), &layout);
-    let names: Vec<_> = xattr::list(tree.root.join("d")).unwrap().collect();
-    assert_eq!(names, ["user.kept"]);
-}
-
-#[test]
-fn bombs_are_stopped() {
-    common::require_root();
-    for (limits, words) in [
-        (Limits { entries: 2, ..Limits::default() }, "more than 2 entries"),
-        (Limits { unpacked_bytes: 1 << 20, ..Limits::default() }, "more than 1048576 bytes"),
-        (Limits { layers: 0, ..Limits::default() }, "more than 0 layers"),
-    ] {
-        let scratch = scratch();
-        // The bounds of this store, after an import under the usual ones.
-        let layer = Layer::new().dir("a").dir("b").file("zeros", &vec![0; 4 << 20]);
-        let layout = Layout::write(&scratch.path().join("layout"), &[(Pack::Gzip, layer.finish())]);
-        let image = import(&store(&scratch), &layout);
-        let tight = Store::open_with(scratch.path().join("store"), limits).unwrap();
-        let error = chain(&tight.unpack(&image, &NoProgress).unwrap_err());
-        assert!(error.contains(words), "expected {words:?} in {error:?}");
-        assert_eq!(tight.tree(&image).unwrap(), None);
-    }
-}
-
-#[test]
-fn a_blob_damaged_in_the_store_is_found_while_it_streams() {
-    common::require_root();
-    let scratch = scratch();
-    let store = store(&scratch);
-    let layer = Layer::new().file("a", &vec![1; 100_000]).finish();
-    let layout = Layout::write(&scratch.path().join("layout"), &[(Pack::Plain, layer.clone())]);
-    let image = import(&store, &layout);
-    let blob = store.root().join("blobs/sha256").join(layout.layers[0].hex());
-    let mut damaged = layer.clone();
-    damaged[50_000] ^= 1;
-    for bytes in [&damaged[..], &layer[..60_000]] {
-        fs::write(&blob, bytes).unwrap();
-        let error = store.unpack(&image, &NoProgress).unwrap_err();
-        let named = chain(&error).contains(&layout.layers[0].hex());
-        assert!(named, "{}", chain(&error));
-        assert_eq!(store.tree(&image).unwrap(), None);
-    }
-    // Other bytes that unpack to the same: a gzip header's time.
-    let mut dated = Pack::Gzip.pack(&layer);
-    dated[4] ^= 1;
-    fs::write(&blob, &dated).unwrap();
-    let error = store.unpack(&image, &NoProgress).unwrap_err();
-    assert!(matches!(error, ImageError::WrongDigest { .. }), "{}", chain(&error));
-    // A new import puts it right.
-    import(&store, &layout);
-    assert!(store.unpack(&image, &NoProgress).unwrap().root.join("a").exists());
-}
-
-#[test]
-fn a_layer_that_is_not_what_the_configuration_says_is_no_tree() {
-    common::require_root();
-    let scratch = scratch();
-    let store = store(&scratch);
-    let layer = Layer::new().file("a", b"").finish();
-    let layout = Layout::write(&scratch.path().join("layout"), &[(Pack::Gzip, layer)]);
-    let mut image = import(&store, &layout);
-    // An import would have refused it; a store may be older than its checks.
-    image.layers[0].diff_id = layout.manifest;
-    let error = store.unpack(&image, &NoProgress).unwrap_err();
-    assert!(matches!(error, ImageError::WrongDiffId { .. }), "{}", chain(&error));
-    assert_eq!(store.tree(&image).unwrap(), None);
 }
 
 #[test]

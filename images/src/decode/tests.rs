@@ -1,4 +1,5 @@
 use std::io::Write;
+use std::path::PathBuf;
 
 use super::*;
 use crate::progress::NoProgress;
@@ -9,15 +10,43 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
     gzip.finish().unwrap()
 }
 
-fn scope(blob: &[u8], limit: u64) -> std::result::Result<(Vec<u8>, Whole), io::Error> {
-    let mut file = tempfile::NamedTempFile::new().unwrap();
-    file.write_all(blob).unwrap();
-    LayerReader::scope(file.path(), limit, &NoProgress, |reader| {
+fn blobs(contents: &[&[u8]]) -> (tempfile::TempDir, Vec<PathBuf>) {
+    let directory = tempfile::tempdir().unwrap();
+    let paths: Vec<PathBuf> =
+        (0..contents.len()).map(|number| directory.path().join(number.to_string())).collect();
+    for (path, content) in paths.iter().zip(contents) {
+        std::fs::write(path, content).unwrap();
+    }
+    (directory, paths)
+}
+
+fn failed(source: io::Error) -> ImageError {
+    ImageError::Read { path: "blob".into(), source }
+}
+
+/// The plain bytes of blobs, and what they turned out to be.
+fn read(contents: &[&[u8]], limit: u64) -> Result<Vec<(Vec<u8>, Whole)>> {
+    let (_directory, paths) = blobs(contents);
+    let mut plain = Vec::new();
+    let mut wholes = Vec::new();
+    let apply = |_, reader: &mut LayerReader<'_>| {
+        reader.limit_to(limit);
         let mut bytes = Vec::new();
-        reader.read_to_end(&mut bytes)?;
-        Ok(bytes)
-    })
-    .unwrap()
+        reader.read_to_end(&mut bytes).map_err(failed)?;
+        plain.push(bytes);
+        Ok(())
+    };
+    in_order(&paths, &NoProgress, apply, |number, whole| {
+        assert_eq!(number, wholes.len());
+        wholes.push(whole);
+        Ok(())
+    })?;
+    Ok(plain.into_iter().zip(wholes).collect())
+}
+
+fn whole(blob: &[u8], plain: &[u8]) -> Whole {
+    let plain_bytes = plain.len() as u64;
+    Whole { blob: Digest::of(blob), diff_id: Digest::of(plain), plain_bytes }
 }
 
 #[test]
@@ -34,39 +63,64 @@ fn every_compression_is_known_by_its_first_bytes() {
             .concat(),
         skippable,
     ] {
-        let (bytes, whole) = scope(&blob, u64::MAX).unwrap();
-        assert_eq!(bytes, plain);
-        let expected = Whole {
-            blob: Digest::of(&blob),
-            diff_id: Digest::of(&plain),
-            plain_bytes: plain.len() as u64,
-        };
-        assert_eq!(whole, expected);
+        let read = read(&[&blob], u64::MAX).unwrap();
+        assert_eq!(read, [(plain.clone(), whole(&blob, &plain))]);
     }
+}
+
+#[test]
+fn many_layers_come_in_order_whatever_their_sizes() {
+    // More than are at work at once, and more bytes than their queues hold.
+    let layers: Vec<Vec<u8>> = [9_usize << 20, 0, 1, 300_000, 9 << 20, 5, 262_144, 0]
+        .map(|size| vec![size.to_le_bytes()[0]; size])
+        .into();
+    let blobs: Vec<Vec<u8>> = layers.iter().map(|layer| gzip(layer)).collect();
+    let read = read(&blobs.iter().map(Vec::as_slice).collect::<Vec<_>>(), u64::MAX).unwrap();
+    let expected: Vec<_> = blobs
+        .iter()
+        .zip(&layers)
+        .map(|(blob, layer)| (layer.clone(), whole(blob, layer)))
+        .collect();
+    assert!(read == expected);
 }
 
 #[test]
 fn what_the_caller_leaves_is_hashed_too() {
     let plain = vec![3; 9 << 20];
-    let mut file = tempfile::NamedTempFile::new().unwrap();
-    file.write_all(&gzip(&plain)).unwrap();
-    let (value, whole) =
-        LayerReader::scope(file.path(), u64::MAX, &NoProgress, |_| Ok::<_, io::Error>(5))
-            .unwrap()
-            .unwrap();
-    assert_eq!((value, whole.diff_id), (5, Digest::of(&plain)));
+    let blob = gzip(&plain);
+    let (_directory, paths) = blobs(&[&blob]);
+    let mut found = None;
+    in_order(
+        &paths,
+        &NoProgress,
+        |_, reader| reader.drain().map_err(failed),
+        |_, whole| {
+            found = Some(whole);
+            Ok(())
+        },
+    )
+    .unwrap();
+    assert_eq!(found, Some(whole(&blob, &plain)));
 }
 
 #[test]
-fn a_caller_that_fails_ends_the_other_thread() {
-    let mut file = tempfile::NamedTempFile::new().unwrap();
-    file.write_all(&vec![1; 64 << 20]).unwrap();
-    let error = LayerReader::scope(file.path(), u64::MAX, &NoProgress, |_| {
-        Err::<(), _>(io::Error::other("mine"))
-    })
-    .unwrap()
-    .unwrap_err();
-    assert_eq!(error.to_string(), "mine");
+fn a_caller_that_fails_ends_the_other_threads() {
+    let blob = vec![1; 64 << 20];
+    let (_directory, paths) = blobs(&[&blob, &blob, &blob]);
+    let mine = || ImageError::NoSuchImage { reference: "mine".into() };
+    for fails_at in 0..3 {
+        let apply = |number, reader: &mut LayerReader<'_>| {
+            if number == fails_at { Err(mine()) } else { reader.drain().map_err(failed) }
+        };
+        let error = in_order(&paths, &NoProgress, apply, |_, _| Ok(())).unwrap_err();
+        assert_eq!(error.to_string(), mine().to_string());
+    }
+    let finish = |_, _| Err(mine());
+    let error = in_order(&paths, &NoProgress, |_, r| r.drain().map_err(failed), finish);
+    assert_eq!(error.unwrap_err().to_string(), mine().to_string());
+    let missing =
+        in_order(&[paths[0].clone(), "none".into()], &NoProgress, |_, _| Ok(()), |_, _| Ok(()));
+    assert!(matches!(missing, Err(ImageError::Open { .. })), "{missing:?}");
 }
 
 #[test]
@@ -76,10 +130,23 @@ fn damage_truncation_and_excess_are_errors() {
     let crc = damaged.len() - 6;
     damaged[crc] ^= 1;
     for blob in [&damaged[..], &packed[..packed.len() / 2], &packed[..packed.len() - 3]] {
-        scope(blob, u64::MAX).unwrap_err();
+        read(&[blob], u64::MAX).unwrap_err();
     }
-    let error = scope(&packed, 99_999).unwrap_err();
-    assert!(error.to_string().contains("more than 99999 bytes"), "{error}");
-    scope(&packed, 100_000).unwrap();
-    scope(b"", 0).unwrap();
+    let error = crate::error::chain(&read(&[&packed], 99_999).unwrap_err());
+    assert!(error.contains("more than 99999 bytes"), "{error}");
+    read(&[&packed], 100_000).unwrap();
+    read(&[b""], 0).unwrap();
+}
+
+#[test]
+fn a_zstd_frame_that_asks_for_much_memory_is_refused() {
+    let frame = |log| {
+        let mut zstd = zstd::stream::write::Encoder::new(Vec::new(), 1).unwrap();
+        zstd.window_log(log).unwrap();
+        zstd.write_all(&vec![1; 1 << 20]).unwrap();
+        zstd.finish().unwrap()
+    };
+    read(&[&frame(ZSTD_WINDOW_LOG_MAX)], u64::MAX).unwrap();
+    let error = crate::error::chain(&read(&[&frame(27)], u64::MAX).unwrap_err());
+    assert!(error.contains("memory"), "{error}");
 }

@@ -52,7 +52,7 @@ pub(crate) fn for_this_machine<'a>(
 }
 
 /// The one image or index that fits: by platform, then by name.
-fn choose<'a>(
+pub(crate) fn choose<'a>(
     place: &str,
     manifests: &'a [Descriptor],
     reference: &Reference,

@@ -20,6 +20,10 @@ fn familiar_names_are_normalised() {
             "db.example:5000/a/b-c__d:T_1",
         ),
         ("localhost:5000/a", "localhost:5000+a:latest", "localhost:5000/a:latest"),
+        // Without the host these would be other images.
+        ("docker.io/docker.io/x", "docker.io+docker.io+x:latest", "docker.io/docker.io/x:latest"),
+        ("docker.io/localhost/x", "docker.io+localhost+x:latest", "docker.io/localhost/x:latest"),
+        ("library/x/y", "docker.io+library+x+y:latest", "library/x/y:latest"),
     ] {
         let reference: Reference = text.parse().unwrap();
         assert_eq!(reference.key(), key);

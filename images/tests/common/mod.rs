@@ -13,7 +13,7 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use berth_images::{Digest, ImageError, Reference, Store};
+use berth_images::{Digest, Image, ImageError, NoProgress, Reference, Store, Tree};
 use serde_json::{Value, json};
 use tar::{EntryType, Header};
 
@@ -70,6 +70,17 @@ pub fn store(scratch: &tempfile::TempDir) -> Store {
     Store::open(scratch.path().join("store")).unwrap()
 }
 
+pub fn import(store: &Store, layout: &Layout) -> Image {
+    store
+        .import(&layout.path, &reference(), &NoProgress)
+        .unwrap_or_else(|error| panic!("{}", chain(&error)))
+}
+
+pub fn unpack(store: &Store, layout: &Layout) -> Tree {
+    let image = import(store, layout);
+    store.unpack(&image, &NoProgress).unwrap_or_else(|error| panic!("{}", chain(&error)))
+}
+
 /// What a layer's member has besides its name.
 #[derive(Clone)]
 pub struct Meta {
@@ -102,27 +113,42 @@ impl Layer {
     pub fn member(
         mut self,
         kind: EntryType,
-        path: &str,
+        path: impl AsRef<[u8]>,
         link: &str,
         content: &[u8],
         meta: &Meta,
     ) -> Self {
-        let mut records: Vec<(String, Vec<u8>)> =
-            vec![("path".into(), path.into()), ("mtime".into(), meta.mtime.clone().into_bytes())];
+        let mut records: Vec<(String, Vec<u8>)> = vec![
+            ("path".into(), path.as_ref().to_vec()),
+            ("mtime".into(), meta.mtime.clone().into_bytes()),
+        ];
         if !link.is_empty() {
             records.push(("linkpath".into(), link.into()));
         }
         for (name, value) in &meta.xattrs {
             records.push((format!("SCHILY.xattr.{name}"), value.clone()));
         }
-        let records: Vec<u8> = records.iter().flat_map(|(key, value)| record(key, value)).collect();
-        self.block(header(EntryType::XHeader, records.len(), &Meta::default()), &records);
+        self = self.pax(&records);
         let mut head = header(kind, content.len(), meta);
         if matches!(kind, EntryType::Char | EntryType::Block) {
             head.set_device_major(1).unwrap();
             head.set_device_minor(3).unwrap();
         }
         self.block(head, content);
+        self
+    }
+
+    /// An extended header for what comes next.
+    pub fn pax<K: AsRef<str>, V: AsRef<[u8]>>(mut self, records: &[(K, V)]) -> Self {
+        let records: Vec<u8> =
+            records.iter().flat_map(|(key, value)| record(key.as_ref(), value.as_ref())).collect();
+        self.block(header(EntryType::XHeader, records.len(), &Meta::default()), &records);
+        self
+    }
+
+    /// A header as it is, whatever its content.
+    pub fn raw(mut self, header: Header, content: &[u8]) -> Self {
+        self.block(header, content);
         self
     }
 
@@ -133,24 +159,24 @@ impl Layer {
         self.0.resize(self.0.len().next_multiple_of(512), 0);
     }
 
-    pub fn file(self, path: &str, content: &[u8]) -> Self {
+    pub fn file(self, path: impl AsRef<[u8]>, content: &[u8]) -> Self {
         self.member(EntryType::Regular, path, "", content, &Meta::default())
     }
 
-    pub fn dir(self, path: &str) -> Self {
+    pub fn dir(self, path: impl AsRef<[u8]>) -> Self {
         self.member(EntryType::Directory, path, "", b"", &mode(0o755))
     }
 
-    pub fn symlink(self, path: &str, target: &str) -> Self {
+    pub fn symlink(self, path: impl AsRef<[u8]>, target: &str) -> Self {
         self.member(EntryType::Symlink, path, target, b"", &mode(0o777))
     }
 
-    pub fn hard_link(self, path: &str, target: &str) -> Self {
+    pub fn hard_link(self, path: impl AsRef<[u8]>, target: &str) -> Self {
         self.member(EntryType::Link, path, target, b"", &Meta::default())
     }
 
     pub fn whiteout(self, directory: &str, name: &str) -> Self {
-        self.file(&format!("{directory}.wh.{name}"), b"")
+        self.file(format!("{directory}.wh.{name}"), b"")
     }
 
     pub fn finish(mut self) -> Vec<u8> {
@@ -159,7 +185,7 @@ impl Layer {
     }
 }
 
-fn header(kind: EntryType, size: usize, meta: &Meta) -> Header {
+pub fn header(kind: EntryType, size: usize, meta: &Meta) -> Header {
     let mut header = Header::new_ustar();
     header.set_entry_type(kind);
     header.set_size(size as u64);
@@ -172,7 +198,7 @@ fn header(kind: EntryType, size: usize, meta: &Meta) -> Header {
 }
 
 /// A PAX record: its length counts itself.
-pub fn record(key: &str, value: &[u8]) -> Vec<u8> {
+fn record(key: &str, value: &[u8]) -> Vec<u8> {
     let rest = key.len() + value.len() + 3;
     let mut length = rest + 1;
     while rest + length.to_string().len() != length {
@@ -184,10 +210,13 @@ pub fn record(key: &str, value: &[u8]) -> Vec<u8> {
     record
 }
 
+#[derive(Clone)]
 pub enum Pack {
     Plain,
     Gzip,
     Zstd,
+    /// These bytes, whatever the layer: gzip by their media type.
+    Made(Vec<u8>),
 }
 
 impl Pack {
@@ -201,13 +230,14 @@ impl Pack {
                 gzip.finish().unwrap()
             }
             Self::Zstd => zstd::encode_all(tar, 1).unwrap(),
+            Self::Made(bytes) => bytes.clone(),
         }
     }
 
     fn media_type(&self) -> &'static str {
         match self {
             Self::Plain => "application/vnd.oci.image.layer.v1.tar",
-            Self::Gzip => "application/vnd.oci.image.layer.v1.tar+gzip",
+            Self::Gzip | Self::Made(_) => "application/vnd.oci.image.layer.v1.tar+gzip",
             Self::Zstd => "application/vnd.oci.image.layer.v1.tar+zstd",
         }
     }

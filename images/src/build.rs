@@ -3,7 +3,12 @@
 //!
 //! Flow: recipe and machine's package source → mmdebstrap in namespaces of its
 //! own, with a deadline → its output, compressed and hashed as it comes, in a
-//! stage → configuration and manifest → the same checks as an import.
+//! stage → a second layer with the bill of materials → configuration and
+//! manifest → the same checks as an import.
+//!
+//! Reproducible: the same packages give the same bytes. mmdebstrap sorts and
+//! clamps times to the recipe's date, the hooks remove what installation leaves
+//! behind, and every document has its keys in order and no other date.
 //!
 //! A Release file past its Valid-Until date: the strict check comes first. If
 //! that is what fails, the build is repeated without it, with a warning and a
@@ -17,8 +22,10 @@ mod builtin;
 mod invocation;
 mod layer;
 mod overlay;
+mod packages;
 mod recipe;
 mod run;
+mod sbom;
 mod sources;
 
 use std::collections::{BTreeMap, HashMap};
@@ -41,6 +48,7 @@ use crate::progress::Progress;
 use crate::store::{Image, Stage, Store};
 use crate::{Digest, Reference};
 use layer::Layered;
+use packages::Package;
 
 /// Annotation: every installed package with its version, `name=version`,
 /// separated by spaces.
@@ -203,11 +211,17 @@ pub fn build(
     progress.finish();
     stage.adopt(&work.layer, &layered.digest)?;
     let status = fs::read_to_string(&work.status).map_err(reading(&work.status))?;
-    let packages = installed(&status);
-    let config = json(&configuration(recipe, &layered));
+    let packages = packages::installed(&status);
+    let sbom = sbom::document(recipe, &layered.diff_id, &packages);
+    let sbom = layer::write(sbom::layer(recipe, &sbom), &work.sbom, options.compression, |_| {})
+        .map_err(|source| failed(BuildError::Layer { path: work.sbom.clone(), source }))?;
+    stage.adopt(&work.sbom, &sbom.digest)?;
+    let layers = Layers { packages: layered, sbom };
+    let config = json(&configuration(recipe, &layers));
     let config = (stage.add(&config)?, config.len() as u64);
-    let manifest = manifest(recipe, &layered, config, &packages, expired);
+    let manifest = manifest(recipe, &layers, config, &packages, expired);
     let manifest = stage.add(&manifest)?;
+    let packages = packages.into_iter().map(|it| (it.name, it.version)).collect();
     let place = Path::new(recipe.name());
     let image = store.finish_import(place, stage, reference, manifest, progress)?;
     Ok(Built { image, packages, expired })
@@ -220,6 +234,20 @@ struct Work {
     overlay: PathBuf,
     status: PathBuf,
     layer: PathBuf,
+    sbom: PathBuf,
+}
+
+/// The layers of a built image, lowest first.
+#[derive(Debug)]
+struct Layers {
+    packages: Layered,
+    sbom: Layered,
+}
+
+impl Layers {
+    fn all(&self) -> [&Layered; 2] {
+        [&self.packages, &self.sbom]
+    }
 }
 
 impl Work {
@@ -231,6 +259,7 @@ impl Work {
             overlay: directory.join("overlay.tar"),
             status: directory.join("dpkg-status"),
             layer: directory.join("layer"),
+            sbom: directory.join("sbom"),
         })
     }
 }
@@ -266,7 +295,7 @@ fn json(value: &impl serde::Serialize) -> Vec<u8> {
     serde_json::to_vec(&sorted).expect("JSON values serialise")
 }
 
-fn configuration(recipe: &Recipe, layered: &Layered) -> ImageConfiguration {
+fn configuration(recipe: &Recipe, layers: &Layers) -> ImageConfiguration {
     let mut config = ConfigBuilder::default()
         .user(recipe.user_and_group())
         .env(recipe.env())
@@ -281,29 +310,31 @@ fn configuration(recipe: &Recipe, layered: &Layered) -> ImageConfiguration {
     let created = recipe.created();
     let rootfs = RootFsBuilder::default()
         .typ("layers")
-        .diff_ids(vec![layered.diff_id.to_string()])
+        .diff_ids(layers.all().map(|layer| layer.diff_id.to_string()))
         .build()
         .expect("every required field is set");
-    let history = HistoryBuilder::default()
-        .created(created.clone())
-        .created_by(format!("berth image build {}", recipe.name()))
-        .build()
-        .expect("no field is required");
+    let history = ["packages and files", "bill of materials"].map(|what| {
+        HistoryBuilder::default()
+            .created(created.clone())
+            .created_by(format!("berth image build {}: {what}", recipe.name()))
+            .build()
+            .expect("no field is required")
+    });
     ImageConfigurationBuilder::default()
         .created(created)
         .os(Os::Linux)
         .rootfs(rootfs)
         .config(config)
-        .history(vec![history])
+        .history(history)
         .build()
         .expect("every required field is set")
 }
 
 fn manifest(
     recipe: &Recipe,
-    layered: &Layered,
+    layers: &Layers,
     (config, config_bytes): (Digest, u64),
-    packages: &BTreeMap<String, String>,
+    packages: &[Package],
     expired: bool,
 ) -> Vec<u8> {
     let descriptor = |media_type, size, digest: Digest| {
@@ -312,30 +343,26 @@ fn manifest(
         Descriptor::new(media_type, size, digest)
     };
     let list: Vec<String> =
-        packages.iter().map(|(name, version)| format!("{name}={version}")).collect();
+        packages.iter().map(|it| format!("{}={}", it.name, it.version)).collect();
     let mut annotations: HashMap<String, String> =
         recipe.annotations().iter().map(|(key, value)| (key.clone(), value.clone())).collect();
     annotations.insert(PACKAGES_ANNOTATION.to_owned(), list.join(" "));
     annotations.insert(EXPIRED_ANNOTATION.to_owned(), expired.to_string());
+    let mut blobs =
+        layers.all().map(|it| descriptor(it.media_type.clone(), it.size, it.digest)).to_vec();
+    let marked = HashMap::from([(sbom::ANNOTATION.to_owned(), sbom::PATH.to_owned())]);
+    if let Some(top) = blobs.last_mut() {
+        top.set_annotations(Some(marked));
+    }
     let manifest = ImageManifestBuilder::default()
         .schema_version(2u32)
         .media_type(MediaType::ImageManifest)
         .config(descriptor(MediaType::ImageConfig, config_bytes, config))
-        .layers(vec![descriptor(layered.media_type.clone(), layered.size, layered.digest)])
+        .layers(blobs)
         .annotations(annotations)
         .build()
         .expect("every required field is set");
     json(&manifest)
-}
-
-/// The packages that dpkg's status file says are installed.
-fn installed(status: &str) -> BTreeMap<String, String> {
-    let stanzas = status.split("\n\n").filter_map(|stanza| {
-        let field = |name: &str| stanza.lines().find_map(|line| line.strip_prefix(name));
-        let installed = field("Status: ")?.ends_with(" installed");
-        installed.then_some((field("Package: ")?.to_owned(), field("Version: ")?.to_owned()))
-    });
-    stanzas.collect()
 }
 
 #[cfg(test)]

@@ -164,3 +164,32 @@ fn a_build_past_its_deadline_is_killed_with_all_it_started() {
         .expect("a process of the build outlived it");
     assert_empty(&store);
 }
+
+#[test]
+fn the_bill_of_materials_goes_with_the_image() {
+    let scratch = scratch();
+    let store = store(&scratch);
+    for compression in [Compression::Zstd, Compression::None] {
+        let options = BuildOptions { compression, ..options(scratch.path(), SUCCEED) };
+        let built = run(&store, &options).unwrap();
+        // Not unpacked yet, and the same once it is.
+        let sbom = store.sbom(&built.image).unwrap().unwrap();
+        let document: serde_json::Value = serde_json::from_slice(&sbom).unwrap();
+        assert_eq!(document["spdxVersion"], "SPDX-2.3");
+        assert_eq!(document["packages"][1]["versionInfo"], "1.2-3");
+        let tree = store.unpack(&built.image, &NoProgress).unwrap();
+        assert_eq!(fs::read(tree.root.join("usr/share/berth/sbom.spdx.json")).unwrap(), sbom);
+    }
+}
+
+#[test]
+fn an_image_from_elsewhere_has_no_bill_of_materials() {
+    common::require_root();
+    let scratch = scratch();
+    let store = store(&scratch);
+    let layer = common::Layer::new().file("a", b"").finish();
+    let layout = scratch.path().join("layout");
+    let layout = common::Layout::write(&layout, &[(common::Pack::Gzip, layer)]);
+    let image = common::import(&store, &layout);
+    assert_eq!(store.sbom(&image).unwrap(), None);
+}

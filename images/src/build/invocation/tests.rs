@@ -9,6 +9,7 @@ fn of(name: &str, check_date: bool) -> Vec<String> {
         overlay: PathBuf::from("/it's/overlay.tar"),
         status: PathBuf::from("/s/status"),
         layer: PathBuf::from("/s/layer"),
+        sbom: PathBuf::from("/s/sbom"),
     };
     arguments(&recipe, "http://m.invalid/debian", &work, check_date)
 }

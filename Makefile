@@ -47,6 +47,10 @@ soak: deps ## Run the long forms of the tests; COUNT=1000 kills, SEED=... to rep
 	BERTH_SOAK_COUNT=$(or $(COUNT),1000) BERTH_SOAK_SEED=$(SEED) \
 		$(CARGO) test --locked -p berth-integration --test host_kill -- --nocapture
 
+.PHONY: fuzz
+fuzz: ## Fuzz what comes with an image; SECONDS=600 for each target, TARGET=tar for one (nightly, cargo-fuzz)
+	scripts/fuzz $(or $(TARGET),all) $(or $(SECONDS),600)
+
 .PHONY: lint
 lint: ## rustfmt and clippy, without warnings
 	$(CARGO) fmt --all --check

@@ -43,9 +43,11 @@ test-pure: ## Run the tests that need neither root nor packages
 	$(CARGO) test --locked --workspace --lib
 
 .PHONY: soak
-soak: deps ## Run the long forms of the tests; COUNT=1000 kills, SEED=... to repeat a run
+soak: deps ## Run the long forms of the tests; COUNT=1000 kills and cycles, SEED=... to repeat a run
 	BERTH_SOAK_COUNT=$(or $(COUNT),1000) BERTH_SOAK_SEED=$(SEED) \
 		$(CARGO) test --locked -p berth-integration --test host_kill -- --nocapture
+	BERTH_SOAK_COUNT=$(or $(COUNT),1000) BERTH_SOAK_SEED=$(SEED) BERTH_SOAK_PORTS=$(or $(PORTS),400) \
+		$(CARGO) test --locked -p berth-netplug --test host_soak -- --nocapture
 
 .PHONY: fuzz
 fuzz: ## Fuzz what comes with an image; SECONDS=600 for each target, TARGET=tar for one (nightly, cargo-fuzz)

@@ -233,14 +233,15 @@ impl Netplug {
     ) -> Result<Vec<String>, PlugError> {
         let link = lease.map(|lease| lease.link_name(&self.config.host));
         session.hints.extend(link);
+        if lease.is_some_and(|lease| lease.confirmed) {
+            // First, while ovs-vswitchd has nothing else to do.
+            self.answer_no_more(owner);
+        }
         let mut done = self.converge(session, owner, None)?;
         if let Some(lease) = lease {
             self.leases.release(lease).map_err(PlugError::Lease)?;
             hit(Failpoint::LeaseRemoved);
             done.push(format!("release {}", lease.address));
-        }
-        if !done.is_empty() {
-            self.answer_no_more(owner);
         }
         Ok(done)
     }

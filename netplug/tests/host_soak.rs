@@ -19,6 +19,8 @@ const THREADS: usize = 8;
 
 fn number(variable: &str, default: usize) -> usize {
     match std::env::var(variable) {
+        // As make passes what was not given.
+        Ok(text) if text.is_empty() => default,
         Ok(text) => text.parse().unwrap_or_else(|_| panic!("{variable} is not a number: {text}")),
         Err(_) => default,
     }

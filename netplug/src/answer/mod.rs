@@ -101,7 +101,8 @@ impl Netplug {
         client.change(&[of_owner(owner)], &wanted.flows()).map_err(AnswerError::Flows)
     }
 
-    /// Has the switch answer no longer for an owner whose port is gone.
+    /// Has the switch answer no longer for an owner that is about to go. A pass that looks
+    /// at the ports in between brings its flows back, and the next one removes them.
     pub(crate) fn answer_no_more(&self, owner: &Owner) {
         let remove = || -> Result<(), AnswerError> {
             let _lock = self.lock_flows()?;

@@ -45,17 +45,28 @@ pub struct Host {
     pub sources: Sources,
 }
 
+/// How a source is reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Way {
+    /// Its address.
+    pub to: SocketAddr,
+    /// The network namespace that it is reached from, by device and inode of the file that
+    /// stands for it; `None` for the agent's own.
+    pub inside: Option<(u64, u64)>,
+}
+
 /// A connection to the source of each minion that has one. What is read through it is read
 /// anew; one that fails is thrown away.
 #[derive(Debug, Default)]
-pub struct Sources(Mutex<BTreeMap<EntryKey, (SocketAddr, Server)>>);
+pub struct Sources(Mutex<BTreeMap<EntryKey, (Way, Server)>>);
 
 impl Sources {
-    /// Takes the connection of a minion, if it leads to this address.
+    /// Takes the connection of a minion, if it goes this way. One that goes another is
+    /// closed: it would keep a namespace that is in use no longer.
     #[must_use]
-    pub fn take(&self, key: &EntryKey, address: SocketAddr) -> Option<Server> {
+    pub fn take(&self, key: &EntryKey, way: Way) -> Option<Server> {
         let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
-        kept.filter(|(to, _)| *to == address).map(|(_, server)| server)
+        kept.filter(|(kept, _)| *kept == way).map(|(_, server)| server)
     }
 
     /// Closes the connections of all but these minions.
@@ -64,9 +75,9 @@ impl Sources {
     }
 
     /// Keeps a connection that works.
-    pub fn keep(&self, key: &EntryKey, address: SocketAddr, server: Server) {
+    pub fn keep(&self, key: &EntryKey, way: Way, server: Server) {
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.insert(key.clone(), (address, server));
+        kept.insert(key.clone(), (way, server));
     }
 }
 

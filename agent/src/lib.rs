@@ -11,6 +11,7 @@ pub mod goal;
 pub mod host;
 pub mod journal;
 pub mod mysql;
+pub mod network;
 pub mod observe;
 pub mod plan;
 pub mod reconcile;

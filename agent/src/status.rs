@@ -5,6 +5,7 @@
 //! agent, only the document's file, /proc and the cgroup.
 
 pub mod live;
+mod network;
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -90,6 +91,7 @@ pub fn document(inputs: &Inputs<'_>) -> StatusDocument {
         agent: inputs.agent.clone(),
         refusals: inputs.goals.refusals.clone(),
         instances: instances.collect(),
+        network: network::host(&inputs.observation.network),
         strays: inputs.observation.strays.iter().map(|stray| stray.id.clone()).collect(),
         recent: inputs.recent.clone(),
     }
@@ -129,7 +131,8 @@ fn instance(
             .map(|at| Retry { failures: remembered.failures, at }),
         crashes: remembered.crashes,
         last_exit: remembered.last_exit.clone(),
-        address: Some(format!("{}:{}", inputs.config.bind_address, goal.placed.entry.port)),
+        address: network::address(inputs, key, goal),
+        network: network::instance(inputs, key, goal),
         server_version: server.map(|server| server.version.to_string()),
         server_uuid: server.map(|server| server.server_uuid.clone()),
         gtid_executed: server.map(|server| server.gtid_executed.to_string()),

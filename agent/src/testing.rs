@@ -79,6 +79,17 @@ pub(crate) fn document(agent: &agent::Agent) -> StatusDocument {
     })
 }
 
+/// The status document of a converged master `db1` in vlan mode.
+pub(crate) fn vlan_document() -> StatusDocument {
+    let network = serde_json::json!({
+        "mode": "vlan", "pool": "orders", "rate": { "in": "10Mbit" },
+    });
+    let entries = [entries::master("db1", 7001).with("network", network)];
+    let mut agent = agent::Agent::new(world::World::new(config(), &entries));
+    agent.settle().unwrap();
+    document(&agent)
+}
+
 /// The status document of a converged master `db1` and its minion `db2`.
 pub(crate) fn converged_document() -> StatusDocument {
     let entries = [entries::master("db1", 7001), entries::minion("db2", 7002, 7001)];

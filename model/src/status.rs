@@ -4,14 +4,14 @@
 //! the live facts of the kernel laid over it. What is being done now ([`Doing`]) is kept
 //! apart from what was last completed ([`LastStep`]).
 
-use std::{collections::BTreeMap, fmt};
+use std::{collections::BTreeMap, fmt, net::IpAddr};
 
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    goal::{GoalState, Refusal, Role},
+    goal::{GoalState, NetworkRates, Refusal, Role},
     names::{ClusterName, EntryKey, HostName},
 };
 
@@ -34,6 +34,9 @@ pub struct StatusDocument {
     pub instances: BTreeMap<EntryKey, InstanceStatus>,
     /// Containers that no goal speaks of. They are left alone.
     pub strays: Vec<String>,
+    /// The networks of instances in vlan mode; left out where there never was one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub network: Option<HostNetworkStatus>,
     /// The steps that were completed last, oldest first; at most [`RECENT_MAX`].
     pub recent: Vec<RecentStep>,
 }
@@ -280,6 +283,57 @@ pub struct Usage {
     pub oom_kills: Option<u64>,
 }
 
+/// What went through the link of an instance in vlan mode, as the instance sees directions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+pub struct NetworkCounters {
+    /// Bytes towards it.
+    pub in_bytes: u64,
+    /// Packets towards it.
+    pub in_packets: u64,
+    /// Packets towards it that its limit threw away.
+    pub in_dropped: u64,
+    /// Bytes from it.
+    pub out_bytes: u64,
+    /// Packets from it.
+    pub out_packets: u64,
+    /// Packets from it that were thrown away.
+    pub out_dropped: u64,
+}
+
+/// The network of an instance in vlan mode, as the last pass found it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct NetworkStatus {
+    /// The pool that its address is from.
+    pub pool: String,
+    /// The address that it holds, running or not.
+    pub ip: Option<IpAddr>,
+    /// The length of the prefix of its network.
+    pub prefix: Option<u8>,
+    /// Its VLAN, as the switch has it.
+    pub vlan: Option<u16>,
+    /// The host's end of its link, and its port's name.
+    pub link: Option<String>,
+    /// The limits asked for: the goal's, otherwise the pool's.
+    pub rate_asked: NetworkRates,
+    /// The limits read back from the kernel.
+    pub rate_set: NetworkRates,
+    /// What went through its link since that was made.
+    pub counters: Option<NetworkCounters>,
+    /// What is to be done yet, and why it can't be; empty if all is right.
+    pub amiss: Vec<String>,
+}
+
+/// What concerns the networks of all instances.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+pub struct HostNetworkStatus {
+    /// What was refused in the pool files.
+    pub refused_pools: Vec<String>,
+    /// Addresses and networks whose owners no goal speaks of. They are left alone.
+    pub strays: Vec<String>,
+    /// What else can't be read or used, such as the switch.
+    pub problems: Vec<String>,
+}
+
 /// The status of one instance.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct InstanceStatus {
@@ -307,6 +361,9 @@ pub struct InstanceStatus {
     pub last_exit: Option<String>,
     /// How it is reached.
     pub address: Option<String>,
+    /// Its network in vlan mode; left out in host mode.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub network: Option<NetworkStatus>,
     /// The server's version.
     pub server_version: Option<String>,
     /// The server's UUID.

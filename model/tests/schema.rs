@@ -92,6 +92,8 @@ fn schema_and_parser_refuse_the_same_mistakes() {
         changed("/data", "io", json!({"wbps": "100MiB/s"})),
         changed("/data", "cpu", json!({"cores": "2"})),
         changed("/data", "network", json!({"mode": "bridge"})),
+        changed("/data", "network", json!({"mode": "vlan"})),
+        changed("/data", "network", json!({"mode": "vlan", "pool": "p", "rate": {"in": 5}})),
         changed("/data", "reseed", json!("always")),
         changed("/data", "variables", json!({"max_connections": [1]})),
     ];
@@ -120,6 +122,12 @@ fn the_parser_accepts_what_the_schema_accepts() {
         changed("/data", "io", json!({"write_bps": "100MiB", "read_iops": 10})),
         changed("/data", "cpu", json!({"cores": 2, "weight": 50})),
         changed("/data", "network", json!({"mode": "host"})),
+        changed("/data", "network", json!({"mode": "vlan", "pool": "orders"})),
+        changed(
+            "/data",
+            "network",
+            json!({"mode": "vlan", "pool": "orders", "ip": "10.20.0.9", "rate": {"in": "1Gbit"}}),
+        ),
         changed("/data", "reseed", json!("errant")),
         changed("/data", "variables", json!({"max_connections": 500, "slow_query_log": "ON"})),
     ];

@@ -26,6 +26,15 @@ pub enum PlugError {
     /// The directories.
     #[error("can't set up the directory for namespaces")]
     Directory(#[source] NetnsError),
+    /// A namespace that is there, or may be.
+    #[error("the namespace of {owner} can't be opened")]
+    Namespace {
+        /// Whose.
+        owner: Owner,
+        /// Why not.
+        #[source]
+        source: NetnsError,
+    },
     /// The leases.
     #[error("the leases can't be used")]
     Lease(#[source] LeaseError),

@@ -199,10 +199,6 @@ pub(crate) fn owner(
 pub(crate) fn switch(read: Result<SwitchState, OvsdbError>) -> Observed<SwitchState> {
     match read {
         Ok(state) => Observed::Present(state),
-        Err(error @ OvsdbError::Connect { .. }) => Observed::Unknown(format!(
-            "{}; install and start Open vSwitch (Debian: openvswitch-switch)",
-            chain(&error)
-        )),
         Err(error) => Observed::Unknown(chain(&error)),
     }
 }

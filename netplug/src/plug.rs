@@ -8,6 +8,7 @@
 //! Not here: any decision (`plan`), any effect (`act`).
 
 use std::collections::BTreeSet;
+use std::fs::File;
 use std::net::IpAddr;
 use std::sync::Mutex;
 
@@ -90,6 +91,15 @@ impl Netplug {
     pub fn damaged_leases(&self) -> Result<Vec<String>, PlugError> {
         let leases = self.leases.list().map_err(PlugError::Lease)?;
         Ok(leases.unreadable().iter().map(|error| observe::chain(error)).collect())
+    }
+
+    /// The owner's network namespace, opened, if one is pinned.
+    ///
+    /// # Errors
+    /// [`PlugError::Namespace`] when that can't be told.
+    pub fn namespace(&self, owner: &Owner) -> Result<Option<File>, PlugError> {
+        let failed = |source| PlugError::Namespace { owner: owner.clone(), source };
+        self.pins.open(owner).map_err(failed)
     }
 
     /// Gives an instance its address, namespace, link, port and limits, or repairs them.

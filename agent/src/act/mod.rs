@@ -5,10 +5,12 @@
 //! [`Board`] says what each is doing.
 
 mod container;
+mod network;
 mod sql;
 
 use std::{
     collections::BTreeMap,
+    io,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
@@ -16,7 +18,7 @@ use std::{
 use berth_model::status::Doing;
 use jiff::Timestamp;
 
-use crate::{data::directory, files, host::Host, mysql, plan::Step};
+use crate::{data::directory, files, host::Host, mysql, network::NetworkError, plan::Step};
 
 /// Why a step failed.
 #[derive(Debug, thiserror::Error)]
@@ -49,6 +51,12 @@ pub enum StepError {
         /// The end of its log.
         log: String,
     },
+    /// An instance's network, or the bridge, can't be changed.
+    #[error("cannot change the network")]
+    Network(#[from] NetworkError),
+    /// The namespace of a container that runs can't be had.
+    #[error("cannot hold the network namespace of the running container")]
+    Namespace(#[source] io::Error),
     /// The fleet key can't be had.
     #[error("cannot derive passwords")]
     Key(#[from] mysql::credentials::KeyError),
@@ -161,6 +169,9 @@ fn run(host: &Host, step: &Step) -> Result<(), StepError> {
         Step::RemoveContainer { id } => container::remove(host, id),
         Step::RecordCrash { .. } => Ok(()),
         Step::SetLimits { id, limits } => container::set_limits(host, id, limits),
+        Step::EnsureBridge => network::ensure_bridge(host),
+        Step::AttachNetwork { request, live } => network::attach(host, request, live.as_ref()),
+        Step::DetachNetwork { owner } => network::detach(host, owner),
         Step::RotateLog { path } => container::rotate_log(path),
         Step::Sql { socket_dir, verb } => sql::run(host, socket_dir, verb),
     }

@@ -1,5 +1,7 @@
 //! `berth status`: a table of instances, everything about one, or the document itself.
 
+mod network;
+
 use std::{process::ExitCode, time::Duration};
 
 use anstyle::AnsiColor;
@@ -53,16 +55,19 @@ fn keep_only(document: &mut StatusDocument, key: &EntryKey) -> Result<(), Failur
 fn verdict(document: &StatusDocument) -> ExitCode {
     let well = document.agent.state == AgentState::Running
         && document.refusals.is_empty()
+        && document.network.as_ref().is_none_or(|network| network.refused_pools.is_empty())
         && document.instances.values().all(|instance| instance.phase == Phase::Converged);
     if well { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 fn overview(document: &StatusDocument, colours: bool) -> String {
     let mut text = agent_line(document, colours);
-    let heading =
-        ["INSTANCE", "GOAL", "STATE", "PHASE", "SINCE", "ROLE", "LAG", "PID", "MEMORY", "DOING"];
-    let rows: Vec<Vec<String>> =
+    let mut heading = vec![
+        "INSTANCE", "GOAL", "STATE", "PHASE", "SINCE", "ROLE", "LAG", "PID", "MEMORY", "DOING",
+    ];
+    let mut rows: Vec<Vec<String>> =
         document.instances.iter().map(|(key, instance)| row(key, instance, colours)).collect();
+    network::add_addresses(document, &mut heading, &mut rows);
     if rows.is_empty() {
         text.push_str("no instances\n");
     } else {
@@ -73,6 +78,7 @@ fn overview(document: &StatusDocument, colours: bool) -> String {
             text.push_str(&format!("{key} is blocked: {why}\n"));
         }
     }
+    text.push_str(&network::overview(document));
     for stray in &document.strays {
         text.push_str(&format!("no goal speaks of container {stray}\n"));
     }
@@ -207,6 +213,9 @@ fn details(key: &EntryKey, instance: &InstanceStatus) -> String {
     );
     some("role", instance.role.map(|role| role.to_string()));
     some("address", instance.address.clone());
+    for (name, value) in network::details(instance) {
+        some(name, Some(value));
+    }
     some("server", instance.server_version.clone());
     some("uuid", instance.server_uuid.clone());
     some("executed", instance.gtid_executed.clone());

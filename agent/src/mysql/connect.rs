@@ -43,7 +43,15 @@ impl Server {
     pub fn connect(socket: &Path, deadline: Deadline) -> Result<Self> {
         let name = socket.display().to_string();
         let opened = local_options(socket).and_then(|(options, directory)| {
-            Self::open(name.clone(), options, Some(directory), deadline)
+            Self::open(
+                Opening {
+                    name: name.clone(),
+                    options,
+                    directory: Some(directory),
+                    namespace: None,
+                },
+                deadline,
+            )
         });
         opened.map_err(|cause| Error::Connect { server: name, cause })
     }
@@ -54,6 +62,33 @@ impl Server {
     /// [`Error::Connect`]: as above, or the password is refused (1045), or the server has no
     /// TLS.
     pub fn connect_tcp(
+        host: &str,
+        port: u16,
+        user: &str,
+        password: &Secret,
+        deadline: Deadline,
+    ) -> Result<Self> {
+        Self::connect_peer(None, host, port, user, password, deadline)
+    }
+
+    /// The same from inside another network namespace (network_namespaces(7)). Only the
+    /// connection's own thread enters it; the socket belongs to it for ever.
+    ///
+    /// # Errors
+    /// As [`Server::connect_tcp`], and when the namespace can't be entered.
+    pub fn connect_tcp_in(
+        namespace: File,
+        host: &str,
+        port: u16,
+        user: &str,
+        password: &Secret,
+        deadline: Deadline,
+    ) -> Result<Self> {
+        Self::connect_peer(Some(namespace), host, port, user, password, deadline)
+    }
+
+    fn connect_peer(
+        namespace: Option<File>,
         host: &str,
         port: u16,
         user: &str,
@@ -71,17 +106,12 @@ impl Server {
             .pass(Some(password.expose()))
             .prefer_socket(false)
             .ssl_opts(Some(tls));
-        Self::open(name.clone(), options, None, deadline)
-            .map_err(|cause| Error::Connect { server: name, cause })
+        let opening = Opening { name: name.clone(), options, directory: None, namespace };
+        Self::open(opening, deadline).map_err(|cause| Error::Connect { server: name, cause })
     }
 
-    fn open(
-        name: String,
-        options: OptsBuilder,
-        directory: Option<OwnedFd>,
-        deadline: Deadline,
-    ) -> std::result::Result<Self, Cause> {
-        let opening = Opening { name: name.clone(), options, directory };
+    fn open(opening: Opening, deadline: Deadline) -> std::result::Result<Self, Cause> {
+        let name = opening.name.clone();
         let mut session = Session::open(opening, deadline)?;
         // The empty sql_mode is what `sql::literal` quotes for.
         let hello = Sql::new("SET SESSION sql_mode = ''; SELECT VERSION() AS version");

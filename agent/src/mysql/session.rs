@@ -9,7 +9,8 @@
 
 use std::{
     collections::BTreeMap,
-    os::fd::{AsRawFd as _, BorrowedFd, OwnedFd},
+    fs::File,
+    os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd},
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU8, Ordering},
@@ -20,9 +21,12 @@ use std::{
 };
 
 use mysql::{Conn, Opts, OptsBuilder, prelude::Queryable as _};
-use nix::sys::{
-    socket::{Shutdown, setsockopt, shutdown, sockopt},
-    time::TimeVal,
+use nix::{
+    sched::{CloneFlags, setns},
+    sys::{
+        socket::{Shutdown, setsockopt, shutdown, sockopt},
+        time::TimeVal,
+    },
 };
 
 use super::{Cause, Deadline, row::Row, sql::Sql, verbs::NO_SUCH_THREAD};
@@ -77,6 +81,8 @@ pub(super) struct Opening {
     /// The directory that the options name by `/proc/self/fd`.
     #[expect(dead_code, reason = "held open, so that the name stays good")]
     pub(super) directory: Option<OwnedFd>,
+    /// The network namespace to connect from; `None` for that of the process.
+    pub(super) namespace: Option<File>,
 }
 
 impl Session {
@@ -152,7 +158,8 @@ impl Worker {
         pending: Pending,
         greet: &mpsc::SyncSender<Result<OwnedFd, Cause>>,
     ) {
-        let connected = connect(&self.opening.options, deadline.remaining());
+        let connected = enter(self.opening.namespace.as_ref())
+            .and_then(|()| connect(&self.opening.options, deadline.remaining()));
         drop(pending);
         let mut conn = match connected.and_then(|conn| Ok((untimed_socket(&conn)?, conn))) {
             Ok((socket, conn)) => match greet.send(Ok(socket)) {
@@ -196,6 +203,16 @@ impl Worker {
             ),
         }
     }
+}
+
+/// Puts the calling thread into a network namespace, where it stays: it is to be a
+/// session's own. What it connects, later too, is connected from there.
+fn enter(namespace: Option<&File>) -> Result<(), Cause> {
+    let Some(namespace) = namespace else { return Ok(()) };
+    setns(namespace.as_fd(), CloneFlags::CLONE_NEWNET).map_err(|errno| Cause::Connection {
+        detail: format!("can't enter the network namespace: {errno}"),
+        kind: Some(std::io::Error::from(errno).kind()),
+    })
 }
 
 /// Connects with `wait` as the bound of every read and write of the handshake.

@@ -13,7 +13,8 @@ use berth_model::{
 };
 
 use super::{
-    ContainerFacts, ImageFacts, InstanceObservation, Observation, Observed, probes,
+    ContainerFacts, ImageFacts, InstanceObservation, NetworkFacts, Observation, Observed, network,
+    probes,
     together::{Probe, Together},
 };
 use crate::host::Host;
@@ -33,6 +34,7 @@ enum Found {
     Image(String, Observed<ImageFacts>),
     Disk(Observed<u64>, Observed<berth_runtime::BlockDevice>),
     Strays(Vec<ContainerFacts>),
+    Network(Observed<NetworkFacts>),
 }
 
 impl Gatherer {
@@ -75,6 +77,9 @@ impl Gatherer {
         let (host, known) = (Arc::clone(&self.host), Arc::clone(goals));
         let strays = move || Found::Strays(probes::strays(&host, &known));
         probes.push(("strays".to_owned(), Box::new(strays)));
+        let (host, known) = (Arc::clone(&self.host), Arc::clone(goals));
+        let network = move || Found::Network(network::network(&host, &known));
+        probes.push(("network".to_owned(), Box::new(network)));
         for found in self.probes.run(probes, PROBE_WAIT).await {
             observation.take(found);
         }
@@ -92,6 +97,7 @@ impl Observation {
                 self.images.insert(reference, image);
             }
             Found::Strays(strays) => self.strays = strays,
+            Found::Network(network) => self.network = network,
             Found::Disk(free, device) => {
                 self.data_free_bytes = free;
                 self.data_device = device;
@@ -122,6 +128,7 @@ fn unknown(host: &Host, goals: &Goals, busy: BTreeMap<String, String>) -> Observ
         images: references.map(|reference| (reference, late())).collect(),
         data_free_bytes: late(),
         data_device: late(),
+        network: late(),
         strays: Vec::new(),
         busy,
     }

@@ -4,7 +4,9 @@
 //! fills them. `Unknown` never counts as `Absent`: no destructive step follows from it.
 
 pub mod gather;
+mod network;
 mod probes;
+mod source;
 mod together;
 
 use std::{
@@ -14,6 +16,7 @@ use std::{
 };
 
 use berth_model::EntryKey;
+use berth_netplug::{Rates, Standing};
 use berth_runtime::{ExitInfo, Limits};
 use jiff::Timestamp;
 
@@ -78,6 +81,15 @@ pub enum ContainerState {
     Exited(ExitInfo),
 }
 
+/// An address of an instance's own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AddressFacts {
+    /// The pool it is from.
+    pub pool: String,
+    /// The address.
+    pub ip: IpAddr,
+}
+
 /// A container of an instance.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ContainerFacts {
@@ -93,6 +105,8 @@ pub struct ContainerFacts {
     pub image_digest: String,
     /// The port that its server was given.
     pub port: Option<u16>,
+    /// The network that it was put into; `None` for the host's.
+    pub network: Option<AddressFacts>,
     /// The limits it was last given.
     pub limits: Limits,
     /// When it was made.
@@ -145,6 +159,24 @@ pub struct SourceFacts {
     pub server: Observed<SourceView>,
 }
 
+/// The networks of a host's instances, and the bridge that they share.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NetworkFacts {
+    /// What the bridge and its uplink lack; why they can't be used, otherwise.
+    pub bridge: Result<Vec<String>, String>,
+    /// How each instance stands to its goal's network; in host mode, and when removed, to
+    /// having none.
+    pub instances: BTreeMap<EntryKey, Standing>,
+    /// The rates of the pools, for entries that name none.
+    pub pool_rates: BTreeMap<String, Rates>,
+    /// What was refused in the pool files.
+    pub refused_pools: Vec<String>,
+    /// Whose addresses and networks no goal speaks of. They are left alone.
+    pub strays: Vec<String>,
+    /// What else an operator has to look at.
+    pub problems: Vec<String>,
+}
+
 /// Everything observed of one instance.
 #[derive(Debug, Clone, PartialEq)]
 pub struct InstanceObservation {
@@ -173,6 +205,8 @@ pub struct Observation {
     pub data_free_bytes: Observed<u64>,
     /// The disk that the data directories are on, for io limits.
     pub data_device: Observed<berth_runtime::BlockDevice>,
+    /// Networks; absent where no goal asks for one, nor ever did.
+    pub network: Observed<NetworkFacts>,
     /// Containers that are no instance's: what is left of making templates, or a
     /// stranger's.
     pub strays: Vec<ContainerFacts>,

@@ -1,7 +1,7 @@
 //! The probes: each looks at one thing, and may block up to the deadlines given here.
 
 use std::{
-    net::{IpAddr, SocketAddr, TcpListener, ToSocketAddrs},
+    net::{SocketAddr, TcpListener},
     path::Path,
     time::Duration,
 };
@@ -9,30 +9,25 @@ use std::{
 use berth_images::{Reference, Tree};
 use berth_model::{
     EntryKey,
-    goal::{Entry, GoalState, Goals, PlacedEntry, Role, SourceName},
+    goal::{Entry, GoalState, Goals, Role},
 };
 use berth_runtime::{BlockDevice, Container, ContainerId, State, device_of};
 use jiff::Timestamp;
 
 use super::{
-    ContainerFacts, ContainerState, ImageFacts, InstanceObservation, Observed, Purpose,
-    ServerFacts, SourceFacts, TreeFacts,
+    AddressFacts, ContainerFacts, ContainerState, ImageFacts, InstanceObservation, Observed,
+    Purpose, ServerFacts, TreeFacts, source,
 };
 use crate::{
     config::Config,
     data, files,
     host::Host,
-    mysql::{
-        self, Deadline, Server, SourceView,
-        credentials::{FleetKey, Purpose as Account},
-    },
+    mysql::{self, Deadline, Server},
     plan::{labels, template_dir},
 };
 
 /// How long a server may take to answer all its questions.
 const SERVER_WAIT: Duration = Duration::from_millis(1000);
-/// How long a source may take; it is asked after the instance's own server.
-const SOURCE_WAIT: Duration = Duration::from_millis(400);
 
 pub(super) fn instance(host: &Host, goals: &Goals, key: &EntryKey) -> InstanceObservation {
     let placed = &goals.own[key].placed;
@@ -45,7 +40,7 @@ pub(super) fn instance(host: &Host, goals: &Goals, key: &EntryKey) -> InstanceOb
     let server = if runs { server(host, key, &placed.entry) } else { Observed::Absent };
     InstanceObservation {
         data: data::inspect(&host.config.instance_dir(key), key).into(),
-        source: source(host, goals, placed),
+        source: source::source(host, goals, placed),
         port_taken: port_taken(&host.config, &placed.entry, &container),
         log_bytes: log_bytes(&host.config.log_file(key)),
         container,
@@ -85,6 +80,7 @@ fn container_facts(container: Container) -> Observed<ContainerFacts> {
         made_from: label(labels::MADE_FROM),
         image_digest: label(labels::IMAGE),
         port: label(labels::PORT).parse().ok(),
+        network: AddressFacts::from_label(&label(labels::NETWORK)),
         created_at: i64::try_from(record.created_at_ms)
             .ok()
             .and_then(|ms| Timestamp::from_millisecond(ms).ok())
@@ -104,6 +100,7 @@ impl ContainerFacts {
             made_from: String::new(),
             image_digest: String::new(),
             port: None,
+            network: None,
             limits: berth_runtime::Limits::default(),
             created_at: Timestamp::UNIX_EPOCH,
             notes: Vec::new(),
@@ -131,99 +128,6 @@ fn ask(socket: &Path, entry: &Entry) -> mysql::Result<ServerFacts> {
         globals: server.globals(&names, deadline)?,
         accounts: entry.role == Role::Minion || server.has_accounts(deadline)?,
     })
-}
-
-fn source(host: &Host, goals: &Goals, placed: &PlacedEntry) -> Observed<SourceFacts> {
-    let entry = &placed.entry;
-    let (Role::Minion, GoalState::Started, Some(name)) =
-        (entry.role, entry.state, entry.source.as_ref())
-    else {
-        return Observed::Absent;
-    };
-    let peer = goals.source_of(entry);
-    let address = match address(&host.config, name, peer) {
-        Ok(address) => address,
-        Err(why) => return Observed::Unknown(why),
-    };
-    let (to, cluster) = (SocketAddr::from(address), goals.cluster_of(placed));
-    let server = match source_view(host, &placed.key, to, cluster.as_str()) {
-        Ok(view) => Observed::Present(view),
-        Err(why) => Observed::Unknown(why),
-    };
-    Observed::Present(SourceFacts { address, server })
-}
-
-/// The source's address. A name is looked for among the entries first, then in the
-/// configuration's `hosts`, then by the system's resolver (getaddrinfo(3)). IPv4 comes
-/// first, because CLONE takes no IPv6 literal.
-fn address(
-    config: &Config,
-    name: &SourceName,
-    peer: Option<&PlacedEntry>,
-) -> Result<(IpAddr, u16), String> {
-    let port = peer.map_or(name.port, |peer| peer.entry.port);
-    let host = peer.map_or(name.host.as_str(), |peer| host_of(peer, name));
-    if host == config.host.as_str() {
-        return Ok((own_address(config), port));
-    }
-    let host = config.hosts.get(host).map_or(host, String::as_str);
-    if let Ok(address) = host.parse() {
-        return Ok((address, port));
-    }
-    let found = (host, port)
-        .to_socket_addrs()
-        .map_err(|error| format!("{host} can't be resolved ({error}); name it in `hosts`"))?;
-    let mut addresses: Vec<SocketAddr> = found.collect();
-    addresses.sort_by_key(SocketAddr::is_ipv6);
-    let first = addresses.first().ok_or_else(|| format!("{host} has no address"))?;
-    Ok((first.ip(), port))
-}
-
-/// The host part of a peer's key: what the goal wrote, unless that is the whole key.
-fn host_of<'a>(peer: &'a PlacedEntry, name: &'a SourceName) -> &'a str {
-    if name.host != peer.key.as_str() {
-        return &name.host;
-    }
-    let key = peer.key.as_str();
-    let by_app_id = peer.entry.app_id.as_deref().and_then(|app_id| key.strip_suffix(app_id));
-    match by_app_id {
-        Some(host) => host.trim_end_matches('-'),
-        None => key.split_once('-').map_or(key, |(host, _)| host),
-    }
-}
-
-/// Where servers of this host are reached from itself.
-fn own_address(config: &Config) -> IpAddr {
-    if config.bind_address.is_unspecified() {
-        return std::net::Ipv4Addr::LOCALHOST.into();
-    }
-    config.bind_address
-}
-
-/// Asks the source as its replicas would, over TCP and TLS: an answer also proves that it
-/// serves, and that the accounts are there.
-fn source_view(
-    host: &Host,
-    key: &EntryKey,
-    address: SocketAddr,
-    cluster: &str,
-) -> Result<SourceView, String> {
-    let words = |error: &(dyn std::error::Error + 'static)| files::chain(error).join(": ");
-    let deadline = Deadline::after(SOURCE_WAIT);
-    if let Some(mut server) = host.sources.take(key, address)
-        && let Ok(view) = server.source_view(deadline)
-    {
-        host.sources.keep(key, address, server);
-        return Ok(view);
-    }
-    let fleet_key = FleetKey::read(&host.config.fleet_key).map_err(|error| words(&error))?;
-    let password = fleet_key.password(cluster, Account::Check);
-    let (ip, user) = (address.ip().to_string(), Account::Check.user());
-    let mut server = Server::connect_tcp(&ip, address.port(), user, &password, deadline)
-        .map_err(|error| words(&error))?;
-    let view = server.source_view(deadline).map_err(|error| words(&error))?;
-    host.sources.keep(key, address, server);
-    Ok(view)
 }
 
 fn log_bytes(path: &Path) -> Observed<u64> {
@@ -261,10 +165,12 @@ fn port_taken(
         Observed::Present(container) => {
             matches!(container.state, ContainerState::Exited(_))
                 || container.port.is_some_and(|port| port != entry.port)
+                || container.network.is_some()
         }
         Observed::Unknown(_) => false,
     };
-    if entry.state != GoalState::Started || !free {
+    // At an address of its own it has every port.
+    if entry.state != GoalState::Started || !free || entry.network.is_vlan() {
         return Observed::Absent;
     }
     let address = SocketAddr::new(config.bind_address, entry.port);

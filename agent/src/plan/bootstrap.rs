@@ -9,7 +9,7 @@ use berth_model::{
     status::InstanceState,
 };
 
-use super::{Decision, Plan, Step, Subject, Verb, shared, spec, step::donor_in};
+use super::{Decision, Plan, Step, Subject, Verb, network, shared, spec, step::donor_in};
 use crate::{
     data::{DataFacts, DataState, Marker, Origin, marker::MARKER_VERSION},
     mysql::CloneState,
@@ -43,6 +43,10 @@ pub(super) fn make(subject: &Subject<'_>, state: InstanceState) -> Decision {
         let lane = shared::template_lane(digest);
         return subject.wait_for(state, &lane, "a template data directory to be initialised");
     }
+    let place = match network::ready(subject, state) {
+        Ok(place) => place,
+        Err(decision) => return decision,
+    };
     let template = crate::data::mysql_dir(&shared::template_dir(subject.config, digest));
     let marker = |state, origin| Marker {
         version: MARKER_VERSION,
@@ -53,14 +57,16 @@ pub(super) fn make(subject: &Subject<'_>, state: InstanceState) -> Decision {
         created_at: subject.now,
     };
     let (marker, start) = match subject.entry().role {
-        Role::Master => (marker(DataState::Ready, Origin::Initialised), spec::serve(subject, tree)),
+        Role::Master => {
+            (marker(DataState::Ready, Origin::Initialised), spec::serve(subject, tree, place))
+        }
         Role::Minion => {
             let donor = match subject.source_peer(state) {
                 Ok(donor) => donor,
                 Err(decision) => return decision,
             };
             let seeding = DataState::Seeding { from: donor.to_string() };
-            (marker(seeding, Origin::Cloned), spec::seed(subject, tree))
+            (marker(seeding, Origin::Cloned), spec::seed(subject, tree, place))
         }
     };
     match start {
@@ -167,6 +173,15 @@ fn begin(subject: &Subject<'_>) -> Decision {
         Ok(donor) => donor,
         Err(decision) => return decision,
     };
+    if donor.host.is_ipv6() {
+        return Decision::blocked(
+            STATE,
+            format!(
+                "CLONE takes no IPv6 address, and {donor} is one; name the master by an IPv4 \
+                 address, or give it one of an IPv4 pool"
+            ),
+        );
+    }
     match subject.source_server() {
         Observed::Present(_) => Decision::act(STATE, vec![subject.sql(Verb::Clone { donor })]),
         Observed::Absent => {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use berth_model::{goal::GoalState, status::InstanceState};
 use berth_runtime::{ExitInfo, ExitStatus};
 
-use super::{Decision, Step, Subject, Verb, bootstrap, serve, spec};
+use super::{Decision, Step, Subject, Verb, bootstrap, network, serve, spec};
 use crate::{
     data::{DataFacts, DataState, Marker},
     mysql::initialise::EXIT_RESTART,
@@ -18,9 +18,12 @@ const SHUTDOWN_GRACE: Duration = Duration::from_secs(300);
 pub(super) fn decide(subject: &Subject<'_>) -> Decision {
     match subject.entry().state {
         GoalState::Started => started(subject),
-        GoalState::Stopped => without_container(subject, |subject| match &subject.seen.data {
-            Observed::Absent => Decision::settled(InstanceState::Absent),
-            _ => Decision::settled(InstanceState::Down),
+        GoalState::Stopped => without_container(subject, |subject| {
+            let state = match &subject.seen.data {
+                Observed::Absent => InstanceState::Absent,
+                _ => InstanceState::Down,
+            };
+            Decision::act(state, network::replacement(subject).into_iter().collect())
         }),
         GoalState::Removed => without_container(subject, remove_data),
     }
@@ -45,7 +48,8 @@ fn without_container(subject: &Subject<'_>, then: impl Fn(&Subject<'_>) -> Decis
 
 fn remove_data(subject: &Subject<'_>) -> Decision {
     match &subject.seen.data {
-        Observed::Absent => Decision::settled(InstanceState::Removed),
+        Observed::Absent => network::gone(subject, InstanceState::Down)
+            .unwrap_or_else(|| Decision::settled(InstanceState::Removed)),
         Observed::Unknown(why) => unknown_data(subject, why),
         Observed::Present(DataFacts::Foreign { why }) => foreign(subject, why),
         Observed::Present(DataFacts::Own { .. }) => {
@@ -161,7 +165,11 @@ fn start(subject: &Subject<'_>, state: InstanceState) -> Decision {
     if let Some(decision) = subject.port_taken(state) {
         return decision;
     }
-    match spec::serve(subject, tree) {
+    let place = match network::ready(subject, state) {
+        Ok(place) => place,
+        Err(decision) => return decision,
+    };
+    match spec::serve(subject, tree, place) {
         Ok(step) => Decision::act(state, vec![step]),
         Err(why) => Decision::blocked(state, why),
     }
@@ -234,7 +242,8 @@ fn running(subject: &Subject<'_>, marker: &Marker, container: &ContainerFacts) -
         ),
         (DataState::Seeding { from }, Some(Purpose::Seed)) => bootstrap::seed(subject, from),
         (DataState::Seeded { .. } | DataState::Ready, Some(Purpose::Serve)) => {
-            if container.made_from == spec::made_from(subject) {
+            if container.made_from == spec::made_from(subject) && network::suits(subject, container)
+            {
                 return serve::hold(subject, marker);
             }
             replace(subject, marker)

@@ -3,13 +3,15 @@
 //!
 //! Flow: [`instance`] leads by the goal's state; [`bootstrap`] makes data; [`serve`] holds
 //! a running server in its role, by the table in docs/replication.md; [`shared`] makes
-//! what several instances need; [`spec`] describes containers.
+//! what several instances need; [`network`] gives them their networks; [`spec`] describes
+//! containers.
 //!
 //! Removals come before additions, and an instance gets at most one change of its
 //! replication per pass: what follows is planned from a new observation.
 
 mod bootstrap;
 mod instance;
+pub mod network;
 mod replica;
 mod serve;
 mod shared;
@@ -64,6 +66,8 @@ pub struct Plan {
     pub shared: BTreeMap<String, Vec<Step>>,
     /// Work for each instance.
     pub instances: BTreeMap<EntryKey, Decision>,
+    /// Lanes of networks that have nothing to do.
+    pub quiet: Vec<String>,
 }
 
 /// How soon to look again while something is waited for.
@@ -82,16 +86,14 @@ pub fn plan(
     now: Timestamp,
 ) -> Plan {
     let mut plan = Plan { shared: shared::plan(config, goals, observation), ..Plan::default() };
-    plan.shared.retain(|lane, _| {
-        let waits = journal.get(lane).is_some_and(|remembered| remembered.waits(now));
-        !waits && !observation.busy.contains_key(lane)
-    });
     for (key, goal) in &goals.own {
         let Some(seen) = observation.instances.get(key) else {
             continue;
         };
         let subject = Subject { config, goals, observation, journal, now, key, goal, seen };
+        network::plan(&subject, &mut plan);
         let mut decision = instance::decide(&subject);
+        network::tell(&subject, &mut decision);
         if decision.steps.is_empty()
             && matches!(seen.log_bytes, Observed::Present(size) if size > LOG_BYTES_MAX)
         {
@@ -103,6 +105,11 @@ pub fn plan(
         }
         plan.instances.insert(key.clone(), decision);
     }
+    network::settle_bridge(observation, &config.network.bridge.name, &mut plan);
+    plan.shared.retain(|lane, _| {
+        let waits = journal.get(lane).is_some_and(|remembered| remembered.waits(now));
+        !waits && !observation.busy.contains_key(lane)
+    });
     bootstrap::one_clone_per_donor(&mut plan, observation);
     plan
 }

@@ -32,7 +32,11 @@ pub(super) fn minion(subject: &Subject<'_>, marker: &Marker, facts: &ServerFacts
     }
     let source = match subject.source_peer(InstanceState::Unknown) {
         Ok(source) => source,
-        Err(decision) => return keep_serving(subject, facts, decision),
+        Err(decision) if marker.state == DataState::Ready => {
+            return keep_serving(subject, facts, decision);
+        }
+        // Data that was never compared with its source lets nobody in.
+        Err(decision) => return decision,
     };
     let Some(replication) = &server.replica else {
         return unattached(subject, marker, server, source);

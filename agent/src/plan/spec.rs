@@ -6,18 +6,21 @@
 use std::{
     collections::BTreeMap,
     ffi::OsString,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
     path::{Path, PathBuf},
 };
 
+use berth_model::goal as model;
+use berth_netplug::Place;
 use berth_runtime::{
-    Bind, ContainerId, ContainerSpec, CpuMax, IoLimit, Limits, Rlimits, Tmpfs, User,
+    Bind, ContainerId, ContainerSpec, CpuMax, IoLimit, Limits, Network, Rlimits, Tmpfs, User,
 };
 
 use super::{Step, Subject};
 use crate::{
     data,
     mysql::initialise::{self, Mode, ServerSpec, Sizing},
-    observe::{ContainerFacts, Observed, Purpose, TreeFacts},
+    observe::{AddressFacts, ContainerFacts, Observed, Purpose, TreeFacts},
 };
 
 /// Names by which a running container is known again.
@@ -28,6 +31,8 @@ pub mod labels {
     pub const PURPOSE: &str = "berth.purpose";
     /// Label: what of the goal it was made from.
     pub const MADE_FROM: &str = "berth.made-from";
+    /// Label: the pool and the address of a container in a network of its own.
+    pub const NETWORK: &str = "berth.network";
     /// Label: the port that the server was given.
     pub const PORT: &str = "berth.port";
     /// Label: digest of the image's configuration.
@@ -67,6 +72,19 @@ impl Purpose {
     }
 }
 
+impl AddressFacts {
+    fn label(&self) -> String {
+        format!("{}/{}", self.pool, self.ip)
+    }
+
+    /// From the label; `None` if there is none.
+    #[must_use]
+    pub fn from_label(label: &str) -> Option<Self> {
+        let (pool, ip) = label.split_once('/')?;
+        Some(Self { pool: pool.to_owned(), ip: ip.parse().ok()? })
+    }
+}
+
 /// What of the goal only a new container can follow. The size is one of them: a memory limit
 /// below what a running server uses would have the kernel kill it. Compared as text with what a running
 /// container was made from; a new version of berth alone changes nothing in it, so an
@@ -77,20 +95,28 @@ pub(super) fn made_from(subject: &Subject<'_>) -> String {
 }
 
 /// The container of a server that serves.
-pub(super) fn serve(subject: &Subject<'_>, tree: &TreeFacts) -> Result<Step, String> {
-    container(subject, tree, Purpose::Serve, Mode::Serve)
+pub(super) fn serve(
+    subject: &Subject<'_>,
+    tree: &TreeFacts,
+    place: Option<&Place>,
+) -> Result<Step, String> {
+    container(subject, tree, place, (Purpose::Serve, Mode::Serve))
 }
 
 /// The container of a server that is being seeded.
-pub(super) fn seed(subject: &Subject<'_>, tree: &TreeFacts) -> Result<Step, String> {
-    container(subject, tree, Purpose::Seed, Mode::Seed)
+pub(super) fn seed(
+    subject: &Subject<'_>,
+    tree: &TreeFacts,
+    place: Option<&Place>,
+) -> Result<Step, String> {
+    container(subject, tree, place, (Purpose::Seed, Mode::Seed))
 }
 
 fn container(
     subject: &Subject<'_>,
     tree: &TreeFacts,
-    purpose: Purpose,
-    mode: Mode,
+    place: Option<&Place>,
+    (purpose, mode): (Purpose, Mode),
 ) -> Result<Step, String> {
     let limits = limits(subject)?;
     let entry = subject.entry();
@@ -98,10 +124,11 @@ fn container(
     let server = ServerSpec {
         data_dir: DATA_IN_CONTAINER.into(),
         socket: Path::new(SOCKET_DIR_IN_CONTAINER).join(labels::SOCKET),
-        bind_address: subject.config.bind_address,
+        bind_address: place.map_or(subject.config.bind_address, |place| any_of(place.address)),
         port: entry.port,
         server_id: initialise::server_id(subject.key.as_str()),
-        report_host: subject.config.host.to_string(),
+        report_host: place
+            .map_or_else(|| subject.config.host.to_string(), |place| place.address.to_string()),
         sizing: Sizing::for_limit(memory).map_err(|error| error.to_string())?,
     };
     let arguments = initialise::server_args(&server, mode);
@@ -119,6 +146,9 @@ fn container(
     ];
     spec.tmpfs.retain(|tmpfs| tmpfs.destination != Path::new("/tmp"));
     spec.limits = limits;
+    if let Some(place) = place {
+        spec.network = Network::Namespace(place.namespace.clone());
+    }
     spec.hostname = subject.key.as_str().chars().take(63).collect();
     let digest = match subject.observation.images.get(subject.image_reference()) {
         Some(Observed::Present(image)) => image.config_digest.clone(),
@@ -126,10 +156,22 @@ fn container(
     };
     spec.labels = label(subject.key.as_str(), purpose.label(), &made_from(subject), &digest);
     spec.labels.insert(labels::PORT.to_owned(), entry.port.to_string());
+    if let (Some(place), model::Network::Vlan { pool, .. }) = (place, &entry.network) {
+        let at = AddressFacts { pool: pool.clone(), ip: place.address };
+        spec.labels.insert(labels::NETWORK.to_owned(), at.label());
+    }
     Ok(Step::StartContainer {
         spec: Box::new(spec),
         dirs: vec![(socket_dir, owner), (tmp_dir, owner)],
     })
+}
+
+/// All addresses of a network namespace of its own, which has one, and its loopback.
+fn any_of(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    }
 }
 
 fn label(owner: &str, purpose: &str, made_from: &str, image: &str) -> BTreeMap<String, String> {

@@ -4,6 +4,7 @@
 use std::{fmt, net::IpAddr, path::PathBuf, time::Duration};
 
 use berth_model::ClusterName;
+use berth_netplug::{AttachRequest, Owner};
 use berth_runtime::{ContainerId, ContainerSpec, Limits};
 
 use crate::{data::Marker, mysql::SemiSyncRole};
@@ -80,6 +81,21 @@ pub enum Step {
         id: ContainerId,
         /// All its limits.
         limits: Box<Limits>,
+    },
+    /// Set up the bridge that all instances' networks share.
+    EnsureBridge,
+    /// Give an instance its address, namespace, link, port and limits, or repair them.
+    AttachNetwork {
+        /// What it asks for.
+        request: Box<AttachRequest>,
+        /// The container that runs in that network: should the namespace's pin be lost, its
+        /// namespace is pinned again.
+        live: Option<ContainerId>,
+    },
+    /// Take all of that away, and free the address.
+    DetachNetwork {
+        /// Whose.
+        owner: Owner,
     },
     /// Rotate a server's log.
     RotateLog {
@@ -172,6 +188,11 @@ impl fmt::Display for Step {
             Self::RemoveContainer { .. } => f.write_str("remove container"),
             Self::RecordCrash { exit } => write!(f, "note the server's end ({exit})"),
             Self::SetLimits { .. } => f.write_str("change limits"),
+            Self::EnsureBridge => f.write_str("set up the bridge"),
+            Self::AttachNetwork { request, .. } => {
+                write!(f, "attach to the network of pool {}", request.pool)
+            }
+            Self::DetachNetwork { .. } => f.write_str("detach from the network"),
             Self::RotateLog { .. } => f.write_str("rotate log"),
             Self::Sql { verb, .. } => verb.fmt(f),
         }

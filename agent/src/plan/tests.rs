@@ -9,6 +9,7 @@ mod bootstrap;
 mod container;
 mod gate;
 mod host;
+mod network;
 mod properties;
 mod replica;
 mod role;

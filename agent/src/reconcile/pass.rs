@@ -169,6 +169,12 @@ impl<W: World> Loop<W> {
     }
 
     fn start_lanes(&mut self, plan: &Plan, now: Timestamp) {
+        for lane in &plan.quiet {
+            self.lanes.settled(lane);
+            if let Some(remembered) = self.journal.get_mut(lane) {
+                remembered.settle(now);
+            }
+        }
         for (lane, steps) in &plan.shared {
             self.lanes.start(lane, steps.clone(), &mut self.journal);
         }
@@ -212,7 +218,9 @@ impl<W: World> Loop<W> {
         let mut kept = self.in_force.clone();
         for key in &gone {
             kept.remove(key);
-            self.journal.remove(key.as_str());
+            for lane in plan::network::lanes_of(key) {
+                self.journal.remove(&lane);
+            }
         }
         match in_force::save(&self.config.goals_in_force(), &kept) {
             Ok(()) => self.in_force = kept,

@@ -166,3 +166,46 @@ fn no_document_and_a_damaged_one_are_told_apart() {
     std::fs::write(config.status(), "{").unwrap();
     assert!(matches!(live::read(&config, None), Err(StatusError::Read(_))));
 }
+
+#[test]
+fn an_instance_in_vlan_mode_shows_its_network() {
+    let document = testing::vlan_document();
+    let instance = &document.instances[&key("db1")];
+    assert_eq!(instance.address.as_deref(), Some("10.20.0.1:7001"));
+    let network = instance.network.as_ref().unwrap();
+    assert_eq!((network.pool.as_str(), network.prefix), ("orders", Some(24)));
+    assert_eq!(network.rate_asked.inward.unwrap().to_string(), "10Mbit/s");
+    assert_eq!(network.rate_asked, network.rate_set);
+    assert_eq!(network.amiss, [""; 0]);
+    assert_eq!(document.network, Some(Default::default()));
+    let on_host = testing::converged_document();
+    assert_eq!((&on_host.network, &on_host.instances[&key("db1")].network), (&None, &None));
+}
+
+#[test]
+fn what_an_unknown_network_was_is_told_by_the_container() {
+    let network = serde_json::json!({ "mode": "vlan", "pool": "orders" });
+    let entries = [master("db1", 7001).with("network", network)];
+    let mut agent = Agent::new(World::new(config(), &entries));
+    agent.settle().unwrap();
+    let (world, now) = (&agent.world, agent.world.now);
+    let mut observation = world.observe(BTreeMap::new());
+    observation.network = crate::observe::Observed::Unknown("no answer".to_owned());
+    let plan = crate::plan::plan(&world.config, &world.goals, &observation, &agent.journal, now);
+    let document = super::document(&Inputs {
+        config: &world.config,
+        agent: &this_agent(world.config.interval),
+        goals: &world.goals,
+        plan: &plan,
+        observation: &observation,
+        journal: &agent.journal,
+        doing: &BTreeMap::new(),
+        recent: Vec::new(),
+        now,
+    });
+    let instance = &document.instances[&key("db1")];
+    assert_eq!(instance.address.as_deref(), Some("10.20.0.1:7001"));
+    assert_eq!(instance.network.as_ref().unwrap().amiss, ["no answer"]);
+    assert!(document.network.unwrap().problems[0].contains("can't be examined: no answer"));
+    assert_eq!(instance.phase, Phase::Converged, "what runs goes on");
+}

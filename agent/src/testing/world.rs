@@ -7,16 +7,18 @@
 //! - two servers of one cluster that take writes;
 //! - clients let in to data whose marker is not `ready`, or that a CLONE has torn;
 //! - data that was once ready thrown away, or changed under a running server;
-//! - torn data marked ready, or a server that replicates taking writes.
+//! - torn data marked ready, or a server that replicates taking writes;
+//! - a running server whose network is taken away, or two instances at one address.
 //!
 //! It knows nothing of time spans, memory or the network between hosts.
 
+mod network;
 mod observe;
 mod sql;
 mod time;
 mod wrongs;
 
-use std::{collections::BTreeMap, fmt, path::Path, sync::Arc};
+use std::{collections::BTreeMap, fmt, net::SocketAddr, path::Path, sync::Arc};
 
 use berth_model::{EntryKey, goal::Goals};
 use berth_runtime::{ContainerSpec, ExitInfo, ExitStatus, Limits};
@@ -27,9 +29,12 @@ use crate::{
     config::Config,
     data::{DataState, Marker},
     mysql::{CloneState, GtidSet},
-    observe::Purpose,
+    observe::{AddressFacts, Purpose},
     plan::{Step, labels},
 };
+
+use network::LOCAL;
+pub(crate) use network::Networks;
 
 /// The digest of the one image of this world.
 pub(crate) const DIGEST: &str =
@@ -45,6 +50,7 @@ pub(crate) struct World {
     pub(crate) places: BTreeMap<EntryKey, Place>,
     pub(crate) unpacked: bool,
     pub(crate) template: bool,
+    pub(crate) networks: Networks,
     pub(crate) now: Timestamp,
     pub(crate) wrongs: Vec<String>,
     servers_made: u32,
@@ -56,7 +62,8 @@ impl fmt::Debug for World {
         for (key, goal) in &self.goals.own {
             writeln!(f, "{key}: {}\n    {:?}", goal.placed.text, self.places[key])?;
         }
-        write!(f, "unpacked {}, template {}", self.unpacked, self.template)
+        writeln!(f, "unpacked {}, template {}", self.unpacked, self.template)?;
+        write!(f, "{:?}", self.networks)
     }
 }
 
@@ -84,9 +91,9 @@ pub(crate) struct Database {
     /// How many transactions it has written itself.
     pub(crate) written: u64,
     pub(crate) accounts: bool,
-    /// The port of the source on this host that it replicates from.
-    pub(crate) source: Option<u16>,
-    pub(crate) clone: Option<(CloneState, u16)>,
+    /// The source on this host that it replicates from.
+    pub(crate) source: Option<SocketAddr>,
+    pub(crate) clone: Option<(CloneState, SocketAddr)>,
     /// Half a copy, or what a CLONE that did not complete has left.
     pub(crate) torn: bool,
     /// Was marked ready once: it may hold what nobody else has.
@@ -101,6 +108,7 @@ pub(crate) struct Container {
     pub(crate) limits: Limits,
     pub(crate) created_at: Timestamp,
     pub(crate) port: u16,
+    pub(crate) network: Option<AddressFacts>,
     pub(crate) process: Process,
 }
 
@@ -129,8 +137,8 @@ pub(crate) struct Server {
     /// Whether the replication threads are started.
     pub(crate) threads: bool,
     pub(crate) globals: BTreeMap<String, String>,
-    /// The port of the donor that it clones from.
-    pub(crate) cloning: Option<u16>,
+    /// The donor that it clones from.
+    pub(crate) cloning: Option<SocketAddr>,
 }
 
 impl Server {
@@ -161,6 +169,7 @@ impl World {
             places: BTreeMap::new(),
             unpacked: false,
             template: false,
+            networks: Networks::default(),
             now: start_of_time(),
             wrongs: Vec::new(),
             servers_made: 0,
@@ -216,6 +225,9 @@ impl World {
                 let container = self.place(&parse(id.as_str())).container.as_mut();
                 container.ok_or("no such container")?.limits = (**limits).clone();
             }
+            Step::EnsureBridge => self.ensure_bridge()?,
+            Step::AttachNetwork { request, live } => self.attach(request, live.as_ref())?,
+            Step::DetachNetwork { owner } => self.detach(owner)?,
             Step::Sql { socket_dir, verb } => self.say(&key_of(socket_dir), verb)?,
         }
         self.look_for_wrongs();
@@ -241,6 +253,7 @@ impl World {
                     container.process = Process::Creating;
                 }
             }
+            Step::AttachNetwork { request, live } => self.half_attach(request, live.as_ref()),
             // One act each, which is done or not; done but not noted is the harder case.
             _ => drop(self.apply(step)),
         }
@@ -298,7 +311,9 @@ impl World {
         let port = port.ok_or("no port")?;
         self.servers_made += 1;
         let pid = 1000 + self.servers_made;
-        let taken = purpose == Purpose::Serve && self.serving(port).is_some();
+        let network = self.network_of(&label(labels::NETWORK), &key)?;
+        let at = SocketAddr::new(network.as_ref().map_or(LOCAL, |at| at.ip), port);
+        let taken = purpose == Purpose::Serve && self.serving(at).is_some();
         let now = self.now;
         let place = self.place(&key);
         if place.container.is_some() {
@@ -320,6 +335,7 @@ impl World {
             limits: spec.limits.clone(),
             created_at: now,
             port,
+            network,
             process,
         });
         Ok(())
@@ -343,23 +359,30 @@ impl World {
         }
     }
 
-    /// The instance whose server can be reached at this port, if there is one.
-    fn serving(&self, port: u16) -> Option<&EntryKey> {
+    /// The instance whose server can be reached there, if there is one.
+    fn serving(&self, at: SocketAddr) -> Option<&EntryKey> {
         let reachable = self.places.iter().find(|(_, place)| {
             place.server().is_some()
                 && place.container.as_ref().is_some_and(|container| {
-                    container.purpose == Purpose::Serve && container.port == port
+                    container.purpose == Purpose::Serve && container.address() == at
                 })
         });
         reachable.map(|(key, _)| key)
     }
 
-    /// The data of the server at this port, if it lets in the accounts of other hosts.
-    fn source(&self, port: u16) -> Option<(&Server, &Database)> {
-        let place = &self.places[self.serving(port)?];
+    /// The data of the server there, if it lets in the accounts of other hosts.
+    fn source(&self, at: SocketAddr) -> Option<(&Server, &Database)> {
+        let place = &self.places[self.serving(at)?];
         let (server, data) = (place.server()?, place.data.as_ref()?);
         let open = server.answers && !server.offline && data.database.accounts;
         open.then_some((server, &data.database))
+    }
+}
+
+impl Container {
+    /// Where its server listens.
+    pub(crate) fn address(&self) -> SocketAddr {
+        SocketAddr::new(self.network.as_ref().map_or(LOCAL, |at| at.ip), self.port)
     }
 }
 

@@ -1,10 +1,22 @@
 //! What the fields of one entry must be together.
 
-use super::{Bootstrap, Entry, GoalState, Network, Role, SourceName, raw::RawEntry, variables};
+use std::net::IpAddr;
+
+use super::{
+    Bootstrap, Entry, GoalState, Network, NetworkRates, Role, SourceName, raw::RawEntry, variables,
+};
 use crate::{
     names::EntryKey,
     size::{HostShare, SERVER_BYTES_MIN},
 };
+
+/// The longest key of an entry in vlan mode, in bytes: with the host's name and the address
+/// it has to fit the alias of a link (IFALIASZ, 256 bytes).
+pub const VLAN_KEY_BYTES_MAX: usize = 120;
+/// The longest name of a pool, in bytes.
+const POOL_BYTES_MAX: usize = 64;
+/// The rates that a port can be limited to, in bits per second.
+const RATES: std::ops::RangeInclusive<u64> = 8_000..=1_000_000_000_000;
 
 /// A rule that an entry breaks.
 #[derive(Debug)]
@@ -26,7 +38,8 @@ pub(super) fn entry(key: &EntryKey, raw: RawEntry) -> Result<Entry, Broken> {
     check_size(data.size)?;
     let source = source(data.role, data.master_host, data.master_port)?;
     check_limits(&data.io, &data.cpu)?;
-    check_not_yet(&data.network, &data.bootstrap, &data.sidecars, raw.state)?;
+    check_network(key, &data.network)?;
+    check_not_yet(&data.bootstrap, &data.sidecars, raw.state)?;
     for (name, value) in &data.variables {
         if let Err(problem) = variables::check(name, value) {
             return broken("data.variables", problem, "correct or remove the variable");
@@ -139,20 +152,69 @@ fn check_limits(io: &super::IoLimits, cpu: &super::CpuLimits) -> Result<(), Brok
     }
 }
 
+fn check_network(key: &EntryKey, network: &Network) -> Result<(), Broken> {
+    let Network::Vlan { pool, ip, rate } = network else { return Ok(()) };
+    let bytes = key.as_str().len();
+    if bytes > VLAN_KEY_BYTES_MAX {
+        return broken(
+            "data.network",
+            format!(
+                "found the mode \"vlan\" under a key of {bytes} bytes, expected at most {VLAN_KEY_BYTES_MAX}"
+            ),
+            "shorten the key, or use the mode \"host\"",
+        );
+    }
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    if !(1..=POOL_BYTES_MAX).contains(&pool.len())
+        || !pool.chars().all(plain)
+        || pool.starts_with(['.', '-'])
+    {
+        return broken(
+            "data.network.pool",
+            format!(
+                "found {pool:?}, expected the name of a pool: 1 to {POOL_BYTES_MAX} letters, digits, '.', '_' and '-'"
+            ),
+            "name a pool of the host's pools directory",
+        );
+    }
+    if let Some(ip) = ip.filter(|ip| !is_of_one_host(*ip)) {
+        return broken(
+            "data.network.ip",
+            format!("found {ip}, expected an address that a server can have"),
+            "name an address of the pool, or none",
+        );
+    }
+    check_rates(rate)
+}
+
+fn is_of_one_host(ip: IpAddr) -> bool {
+    let link_local = match ip {
+        IpAddr::V4(ip) => ip.is_link_local() || ip.is_broadcast(),
+        IpAddr::V6(ip) => ip.is_unicast_link_local() || ip.to_ipv4_mapped().is_some(),
+    };
+    !(ip.is_unspecified() || ip.is_loopback() || ip.is_multicast() || link_local)
+}
+
+fn check_rates(rate: &NetworkRates) -> Result<(), Broken> {
+    let both = [("data.network.rate.in", rate.inward), ("data.network.rate.out", rate.outward)];
+    for (field, rate) in both {
+        if let Some(rate) = rate.filter(|rate| !RATES.contains(&rate.get())) {
+            let problem = format!("found {rate}, expected 8kbit/s to 1000Gbit/s");
+            return broken(field, problem, "leave the field out for the pool's rate");
+        }
+    }
+    Ok(())
+}
+
 /// Fields that have their meaning but no implementation in this version are refused:
 /// an operator must not believe in a limit or a helper that isn't there.
 fn check_not_yet(
-    network: &Network,
     bootstrap: &Bootstrap,
     sidecars: &[String],
     state: GoalState,
 ) -> Result<(), Broken> {
     if state != GoalState::Started {
         return Ok(());
-    }
-    if let Network::Vlan { .. } = network {
-        let problem = "found the mode \"vlan\", expected \"host\"";
-        return broken("data.network", problem, "this version of berth has only the host mode");
     }
     if let Bootstrap::Snapshot(url) = bootstrap {
         let problem = format!("found the snapshot {url:?}, expected \"master\"");

@@ -23,6 +23,7 @@ use crate::{
     names::{ClusterName, EntryKey},
     size::{BitRate, ByteRate, HostShare},
 };
+pub use check::VLAN_KEY_BYTES_MAX;
 pub use parse::ParsedFile;
 pub use refusal::{Location, Refusal};
 pub use resolve::{Goal, Goals, HostFacts, Standing};
@@ -139,6 +140,23 @@ pub enum Network {
         #[serde(default)]
         rate: NetworkRates,
     },
+}
+
+impl Network {
+    /// Whether the instance has an address of its own.
+    #[must_use]
+    pub fn is_vlan(&self) -> bool {
+        matches!(self, Self::Vlan { .. })
+    }
+
+    /// The address of its own that the entry names, if it does.
+    #[must_use]
+    pub fn ip(&self) -> Option<std::net::IpAddr> {
+        match self {
+            Self::Host => None,
+            Self::Vlan { ip, .. } => *ip,
+        }
+    }
 }
 
 /// Where the first data of an instance comes from.

@@ -8,7 +8,11 @@ use std::time::Duration;
 #[derive(Debug, thiserror::Error)]
 pub enum OvsdbError {
     /// Nobody listens there.
-    #[error("can't connect to Open vSwitch's database at {}", path.display())]
+    #[error(
+        "can't connect to Open vSwitch's database at {} (install and start Open vSwitch; \
+         Debian: openvswitch-switch)",
+        path.display()
+    )]
     Connect {
         /// The socket.
         path: PathBuf,

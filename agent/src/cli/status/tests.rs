@@ -4,7 +4,7 @@ use berth_model::status::{LastStep, Retry};
 use jiff::{SignedDuration, ToSpan};
 
 use super::*;
-use crate::testing::{converged_document, key};
+use crate::testing::{converged_document, key, vlan_document};
 
 /// Where the document's two instances are looked up.
 const MASTER: &str = "db1";
@@ -183,5 +183,31 @@ fn the_exit_code_is_bad_news_if_anything_is_bad() {
         let mut document = document();
         document.instances.get_mut(&key(MASTER)).unwrap().phase = phase;
         assert_eq!(verdict(&document), ExitCode::FAILURE, "{phase}");
+    }
+}
+
+#[test]
+fn addresses_are_shown_where_an_instance_has_one_of_its_own() {
+    assert!(!overview(&document(), false).contains("ADDRESS"));
+    let mut document = vlan_document();
+    let text = overview(&document, false);
+    assert!(text.contains("ADDRESS") && text.contains("10.20.0.1:7001"), "{text}");
+    let all = details(&key(MASTER), &document.instances[&key(MASTER)]);
+    for line in
+        ["network     pool orders, 10.20.0.1/24", "rate in     10Mbit/s asked, 10Mbit/s set"]
+    {
+        assert!(all.contains(line), "{all}");
+    }
+    let network = document.network.as_mut().unwrap();
+    network.refused_pools.push("a.json:1:1: pool x: vlan: found 0".to_owned());
+    network.problems.push("the switch can't be read".to_owned());
+    network.strays.push("10.20.0.9 of h1-old (pool orders)".to_owned());
+    let text = overview(&document, false);
+    for line in [
+        "refused pool: a.json:1:1: pool x",
+        "network: the switch can't be read",
+        "no goal speaks of 10.20.0.9 of h1-old",
+    ] {
+        assert!(text.contains(line), "{text}");
     }
 }

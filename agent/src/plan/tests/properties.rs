@@ -19,10 +19,10 @@ use crate::testing::agent::Agent;
 use crate::{
     data::{DataFacts, DataState},
     observe::{InstanceObservation, Observation, Observed},
-    plan::{Plan, Step, Verb, plan},
+    plan::{Plan, Step, Verb, network, plan},
     testing::{config, key, world::World},
 };
-use strategy::{Event, NAMES, arbitrary_world, events, goals_at, steady_goals, unknowns};
+use strategy::{Event, GOALS, NAMES, arbitrary_world, events, goals_at, steady_goals, unknowns};
 
 /// Steps that end a server, take or replace data, or let writes in. `ready` says whether the
 /// data is complete: what a CLONE left that has never served can be had again.
@@ -35,6 +35,7 @@ fn is_destructive(step: &Step, ready: bool) -> bool {
         // To call ready data anything less would have it thrown away.
         Step::Mark { marker, .. } => ready && marker.state != DataState::Ready,
         Step::Sql { verb, .. } => matches!(verb, Verb::Clone { .. } | Verb::TakeWrites),
+        Step::DetachNetwork { .. } => true,
         _ => false,
     }
 }
@@ -47,8 +48,16 @@ fn plan_of(agent: &Agent, observation: &Observation) -> Plan {
 fn destructive(agent: &Agent, plan: &Plan, name: &str) -> Vec<Step> {
     let data = agent.world.places[&key(name)].data.as_ref();
     let ready = data.is_some_and(|data| data.marker.state == DataState::Ready);
-    let steps = plan.instances.get(&key(name)).into_iter().flat_map(|decision| &decision.steps);
-    steps.filter(|step| is_destructive(step, ready)).cloned().collect()
+    let own = plan.instances.get(&key(name)).into_iter().flat_map(|decision| &decision.steps);
+    let of_network = plan.shared.get(&network::lane(&key(name))).into_iter().flatten();
+    let gives_up = |step: &Step| match step {
+        Step::AttachNetwork { request, .. } => {
+            let lease = agent.world.networks.leases.get(&key(name));
+            lease.is_some_and(|lease| lease.pool != request.pool)
+        }
+        step => is_destructive(step, ready),
+    };
+    own.chain(of_network).filter(|step| gives_up(step)).cloned().collect()
 }
 
 /// What is unknown of an instance, a bit each.
@@ -82,6 +91,9 @@ fn forget_host(observation: &mut Observation, which: u8) {
     if which & 4 != 0 {
         observation.data_device = unknown();
     }
+    if which & 8 != 0 && observation.network != Observed::Absent {
+        observation.network = unknown();
+    }
 }
 
 /// Does what the events say, and then passes in peace until all is done.
@@ -94,8 +106,11 @@ fn live(agent: &mut Agent, events: &[Event]) -> Result<Plan, String> {
             Event::KillAgent(half) => agent.kill(*half),
             Event::KillServer(which) => agent.world.kill(&key(NAMES[*which])),
             Event::Goals(which) => agent.world.set_goals(&goals_at(*which)),
+            Event::WipePins => agent.world.wipe_pins(),
+            Event::Switch(up) => agent.world.networks.switch_up = *up,
         }
     }
+    agent.world.networks.switch_up = true;
     agent.settle()
 }
 
@@ -116,9 +131,9 @@ proptest! {
         let (blind, sighted) = (plan_of(&agent, &seen), plan_of(&agent, &known));
         for (name, which) in NAMES.iter().zip(of_each) {
             let would = destructive(&agent, &sighted, name);
-            // While the image is unknown, a container that was to be replaced stays, and is
-            // held in its role.
-            let kept = of_host & 2 != 0 && would.iter().any(|s| matches!(s, Step::StopContainer { .. }));
+            // While the image or the networks are unknown, a container that was to be replaced
+            // stays, and is held in its role.
+            let kept = of_host & 10 != 0 && would.iter().any(|s| matches!(s, Step::StopContainer { .. }));
             for step in destructive(&agent, &blind, name) {
                 let as_before = kept && matches!(step, Step::Sql { .. });
                 prop_assert!(as_before || would.contains(&step),
@@ -174,7 +189,7 @@ proptest! {
     }
 
     #[test]
-    fn nothing_is_ever_wrong_whatever_is_killed_and_wanted(events in events(0..6)) {
+    fn nothing_is_ever_wrong_whatever_is_killed_and_wanted(events in events(0..GOALS)) {
         let mut agent = Agent::new(World::new(config(), &goals_at(0)));
         let end = live(&mut agent, &events);
         prop_assert!(end.is_ok(), "{end:?}; refused {:?}", agent.refused);
@@ -194,6 +209,22 @@ proptest! {
             prop_assert!(server.answers && !server.offline);
             prop_assert_eq!(server.super_read_only, database.source.is_some());
         }
+    }
+}
+
+proptest! {
+    #[test]
+    fn a_cluster_in_vlan_mode_converges_whatever_is_killed(events in events(6..7)) {
+        let mut agent = Agent::new(World::new(config(), &goals_at(6)));
+        let plan = live(&mut agent, &events);
+        let plan = plan.map_err(|why| TestCaseError::fail(format!("{why}; {:?}", agent.refused)))?;
+        prop_assert_eq!(&agent.world.wrongs, &Vec::<String>::new());
+        for (key, decision) in &plan.instances {
+            prop_assert_eq!(&decision.blocked, &None, "{}", key);
+            let leased = agent.world.networks.leases.get(key).map(|lease| lease.address);
+            prop_assert!(leased.is_some() && agent.world.serves_at(key) == leased, "{key}");
+        }
+        prop_assert!(plan.shared.is_empty());
     }
 }
 

@@ -1,9 +1,6 @@
 //! The world as the probes would find it.
 
-use std::{
-    collections::BTreeMap,
-    net::{IpAddr, Ipv4Addr, SocketAddr},
-};
+use std::{collections::BTreeMap, net::SocketAddr};
 
 use berth_model::{
     EntryKey,
@@ -11,7 +8,9 @@ use berth_model::{
 };
 use berth_runtime::{BlockDevice, DeviceNumber, Via};
 
-use super::{Container, DIGEST, Database, Directory, OWNER, Place, Process, Server, World, time};
+use super::{
+    Container, DIGEST, Database, Directory, LOCAL, OWNER, Place, Process, Server, World, time,
+};
 use crate::{
     data::{DataFacts, DataState},
     mysql::{
@@ -22,10 +21,7 @@ use crate::{
         ContainerFacts, ContainerState, ImageFacts, InstanceObservation, Observation, Observed,
         ServerFacts, SourceFacts, TreeFacts,
     },
-    plan::Peer,
 };
-
-const LOCAL: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
 impl World {
     /// One pass's observation. `busy` are the lanes at work.
@@ -49,6 +45,7 @@ impl World {
                 name: "vdb".to_owned(),
                 via: Via::Disk,
             }),
+            network: self.observe_networks(),
             strays: Vec::new(),
             busy,
         }
@@ -120,22 +117,22 @@ impl World {
                 semi_sync_replica: true,
             },
             uptime_seconds: 60,
-            replica: database.source.map(|port| self.replica(server, port)),
+            replica: database.source.map(|at| self.replica(server, at)),
             other_channels: Vec::new(),
             replicas: Vec::new(),
-            clone: database.clone.map(|(state, port)| clone_status(state, port, database)),
+            clone: database.clone.map(|(state, at)| clone_status(state, at, database)),
         }
     }
 
-    fn replica(&self, server: &Server, port: u16) -> ReplicaStatus {
-        let io = match (server.threads, self.source(port)) {
+    fn replica(&self, server: &Server, at: SocketAddr) -> ReplicaStatus {
+        let io = match (server.threads, self.source(at)) {
             (false, _) => IoState::Stopped,
             (true, None) => IoState::Connecting,
             (true, Some(_)) => IoState::Running,
         };
         ReplicaStatus {
-            source_host: LOCAL.to_string(),
-            source_port: port,
+            source_host: at.ip().to_string(),
+            source_port: at.port(),
             source_user: "berth_replication".to_owned(),
             source_uuid: None,
             auto_position: true,
@@ -159,7 +156,11 @@ impl World {
         else {
             return Observed::Absent;
         };
-        let server = match self.source(name.port) {
+        let at = match self.address_of_source(entry, name.port) {
+            Some(at) => at,
+            None => return Observed::Unknown("it has no address yet".to_owned()),
+        };
+        let server = match self.source(at) {
             None => Observed::Unknown("connection refused".to_owned()),
             Some((server, database)) => Observed::Present(SourceView {
                 server_uuid: time::uuid(database.server.unwrap_or_default()),
@@ -170,14 +171,25 @@ impl World {
                 is_replica: database.source.is_some(),
             }),
         };
-        Observed::Present(SourceFacts { address: (LOCAL, name.port), server })
+        Observed::Present(SourceFacts { address: (at.ip(), at.port()), server })
+    }
+
+    /// By the goals and the leases.
+    fn address_of_source(&self, entry: &Entry, port: u16) -> Option<SocketAddr> {
+        let peer = self.goals.source_of(entry);
+        let vlan = peer.filter(|peer| peer.entry.network.is_vlan());
+        let own = |key| self.networks.leases.get(key).map(|lease| lease.address);
+        let ip =
+            vlan.map_or(Some(LOCAL), |peer| peer.entry.network.ip().or_else(|| own(&peer.key)));
+        Some(SocketAddr::new(ip?, port))
     }
 
     fn port_taken(&self, place: &Place, entry: &Entry) -> Option<SocketAddr> {
-        let own = place.server().and(place.container.as_ref()).map(|container| container.port);
-        let asked = entry.state == GoalState::Started && own != Some(entry.port);
-        let taken = asked && self.serving(entry.port).is_some();
-        taken.then(|| SocketAddr::new(LOCAL, entry.port))
+        let at = SocketAddr::new(LOCAL, entry.port);
+        let own = place.server().and(place.container.as_ref()).map(Container::address);
+        let on_host = entry.state == GoalState::Started && !entry.network.is_vlan();
+        let taken = on_host && own != Some(at) && self.serving(at).is_some();
+        taken.then_some(at)
     }
 }
 
@@ -202,6 +214,7 @@ fn container_facts(key: &EntryKey, container: &Container) -> ContainerFacts {
         purpose: Some(container.purpose),
         made_from: container.made_from.clone(),
         port: Some(container.port),
+        network: container.network.clone(),
         image_digest: DIGEST.to_owned(),
         limits: container.limits.clone(),
         created_at: container.created_at,
@@ -209,13 +222,13 @@ fn container_facts(key: &EntryKey, container: &Container) -> ContainerFacts {
     }
 }
 
-fn clone_status(state: CloneState, port: u16, database: &Database) -> CloneStatus {
+fn clone_status(state: CloneState, at: SocketAddr, database: &Database) -> CloneStatus {
     let dropped = if database.torn { "Completed" } else { "Not Started" };
     CloneStatus {
         state,
         error_no: if state == CloneState::Failed { 3862 } else { 0 },
         error_message: String::new(),
-        source: Peer { host: LOCAL, port, cluster: "orders".parse().unwrap() }.to_string(),
+        source: at.to_string(),
         gtid_executed: GtidSet::default(),
         session: (state == CloneState::Running).then_some(8),
         stages: vec![CloneStage {

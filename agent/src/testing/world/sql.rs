@@ -1,5 +1,7 @@
 //! What is said to a server, and what it refuses.
 
+use std::net::SocketAddr;
+
 use berth_model::EntryKey;
 
 use super::World;
@@ -11,7 +13,7 @@ use crate::{
 impl World {
     pub(super) fn say(&mut self, key: &EntryKey, verb: &Verb) -> Result<(), String> {
         if let Verb::Clone { donor } = verb {
-            return self.begin_clone(key, donor.port);
+            return self.begin_clone(key, SocketAddr::new(donor.host, donor.port));
         }
         let mut wrong = None;
         let (server, database) = self.place(key).running().ok_or("no server runs")?;
@@ -40,7 +42,7 @@ impl World {
             Verb::EnsureAccounts { .. } => database.accounts = true,
             Verb::PointAt { source } => {
                 server.threads = false;
-                database.source = Some(source.port);
+                database.source = Some(SocketAddr::new(source.host, source.port));
             }
             Verb::StartReplication if database.source.is_none() => {
                 return Err("1200: the server is not configured as replica".to_owned());
@@ -54,7 +56,7 @@ impl World {
     }
 
     /// CLONE runs on by itself; see [`World::tick`].
-    fn begin_clone(&mut self, key: &EntryKey, donor: u16) -> Result<(), String> {
+    fn begin_clone(&mut self, key: &EntryKey, donor: SocketAddr) -> Result<(), String> {
         let busy = self
             .places
             .values()

@@ -43,19 +43,19 @@ impl World {
 
     fn clone_ends(&mut self, key: &EntryKey) {
         let Some((server, _)) = self.place(key).running() else { return };
-        let Some(port) = server.cloning.take() else { return };
-        let donor = self.source(port).map(|(_, database)| database.clone());
+        let Some(at) = server.cloning.take() else { return };
+        let donor = self.source(at).map(|(_, database)| database.clone());
         self.servers_made += 1;
         let number = self.servers_made;
         let Some((_, database)) = self.place(key).running() else { return };
         let Some(donor) = donor else {
-            database.clone = Some((CloneState::Failed, port));
+            database.clone = Some((CloneState::Failed, at));
             return;
         };
         *database = Database {
             server: Some(number),
             written: 0,
-            clone: Some((CloneState::Completed, port)),
+            clone: Some((CloneState::Completed, at)),
             torn: false,
             precious: false,
             ..donor

@@ -35,6 +35,15 @@ impl World {
         for (cluster, keys) in writers.into_iter().filter(|(_, keys)| keys.len() > 1) {
             wrongs.push(format!("cluster {cluster}: {keys:?} take writes"));
         }
+        let mut at = BTreeMap::new();
+        let leased = self.networks.leases.iter().map(|(key, lease)| (key, lease.address));
+        let used = self.places.keys().filter_map(|key| Some((key, self.serves_at(key)?)));
+        for (key, ip) in leased.chain(used) {
+            let holder = *at.entry(ip).or_insert(key);
+            if holder != key {
+                wrongs.push(format!("{ip} is {holder}'s and {key}'s"));
+            }
+        }
         wrongs.retain(|wrong| !self.wrongs.contains(wrong));
         self.wrongs.extend(wrongs);
     }

@@ -27,6 +27,11 @@ fn with(change: &str) -> String {
     FLEET.replace("\"role\": \"minion\"", change)
 }
 
+/// The same in vlan mode, with more fields of `network`.
+fn vlan(more: &str) -> String {
+    with(&format!("\"role\": \"minion\", \"network\": {{\"mode\": \"vlan\"{more}}}"))
+}
+
 fn only_refusal(text: &str) -> Refusal {
     let mut parsed = file("10-a.json", text);
     assert_eq!(parsed.entries, [], "{text}");
@@ -58,6 +63,20 @@ fn the_short_form_is_accepted() {
     assert_eq!(parsed.refusals, []);
     let roles: Vec<_> = parsed.entries.iter().map(|placed| placed.entry.role).collect();
     assert_eq!(roles, [Role::Master, Role::Minion]);
+}
+
+#[test]
+fn vlan_mode_is_accepted_with_what_it_needs() {
+    let text =
+        vlan(", \"pool\": \"orders\", \"ip\": \"10.20.0.9\", \"rate\": {\"in\": \"1.5Gbit/s\"}");
+    let parsed = file("a.json", &text);
+    assert_eq!(parsed.refusals, []);
+    let network = &parsed.entries[0].entry.network;
+    assert!(network.is_vlan() && network.ip() == "10.20.0.9".parse().ok(), "{network:?}");
+    let long = format!("dbhost01-{}", "x".repeat(115));
+    let text = text.replace("dbhost01-orders-orders-us1-cluster8-db4", &long);
+    let text = text.replace("\"orders-orders-us1-cluster8-db4\",", &format!("{:?},", &long[9..]));
+    assert!(only_refusal(&text).problem.contains("at most 120"));
 }
 
 #[test]
@@ -116,6 +135,17 @@ fn each_kind_of_mistake_refuses_its_entry() {
         (with("\"role\": \"minion\", \"cpu\": {\"cores\": 0}"), "data.cpu.cores", "found 0"),
         (with("\"role\": \"minion\", \"network\": {\"mode\": \"tun\"}"), "data.network", "tun"),
         (with("\"role\": \"minion\", \"sidecars\": [\"x\"]"), "data.sidecars", "\"x\""),
+        (vlan(""), "data.network", "missing field `pool`"),
+        (vlan(", \"pool\": \"a b\""), "data.network.pool", "\"a b\""),
+        (vlan(", \"pool\": \"p\", \"ip\": \"10.0.0\""), "data.network", "IP address"),
+        (vlan(", \"pool\": \"p\", \"ip\": \"127.0.0.1\""), "data.network.ip", "127.0.0.1"),
+        (vlan(", \"pool\": \"p\", \"rate\": {\"in\": 9}"), "data.network", "bare number 9"),
+        (
+            vlan(", \"pool\": \"p\", \"rate\": {\"out\": \"1kbit\"}"),
+            "data.network.rate.out",
+            "8kbit",
+        ),
+        (vlan(", \"pool\": \"p\", \"tag\": 9"), "data.network", "unknown field `tag`"),
     ];
     for (text, field, problem) in cases {
         assert_ne!(text, FLEET, "{field}");

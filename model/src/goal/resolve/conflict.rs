@@ -1,5 +1,5 @@
 //! Entries of one host that can't all be true: two masters of a cluster, two servers on
-//! a port, more memory than there is.
+//! a port or at an address, a source that may be two, more memory than there is.
 //!
 //! Of the entries in a conflict, those that are new or changed are refused and fall back
 //! to their last good goals, which never conflict among themselves; falling back can make
@@ -9,8 +9,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    Entry, EntryKey, GoalState, HostFacts, PlacedEntry, Refusal, Role, belongs_to, cluster_of,
-    refuse, source_of,
+    Entry, EntryKey, GoalState, HostFacts, PlacedEntry, Refusal, Role, ambiguous, belongs_to,
+    cluster_of, refuse, source_of, sources_of,
 };
 use crate::{names::ClusterName, size::HostShare};
 
@@ -72,6 +72,9 @@ fn conflicts(host: &HostFacts, entries: &BTreeMap<&EntryKey, &PlacedEntry>) -> V
     };
     let mut found = two_masters(&own, |placed| cluster_of(placed, source));
     found.extend(one_port(&own));
+    found.extend(one_address(host, entries));
+    found.extend(own.iter().filter_map(|placed| one_family(placed, source(&placed.entry)?)));
+    found.extend(own.iter().filter_map(|placed| one_source(placed, entries)));
     found.extend(memory(host, &own));
     found
 }
@@ -111,14 +114,78 @@ fn two_masters<'a>(
     groups.into_iter().map(conflict).collect()
 }
 
+/// In vlan mode each has all ports of its own address.
 fn one_port(own: &[&PlacedEntry]) -> Vec<Conflict> {
+    let on_host: Vec<&PlacedEntry> =
+        own.iter().copied().filter(|placed| !placed.entry.network.is_vlan()).collect();
     let conflict = |(port, members): (u16, Vec<EntryKey>)| Conflict {
         problem: format!("found port {port} in {}, expected a port for each", names(&members)),
         members,
         field: "data.port",
         remedy: "choose another port",
     };
-    grouped(own, |placed| placed.entry.port).into_iter().map(conflict).collect()
+    grouped(&on_host, |placed| placed.entry.port).into_iter().map(conflict).collect()
+}
+
+/// An address is one instance's, of whichever host, also while that is stopped.
+fn one_address(host: &HostFacts, entries: &BTreeMap<&EntryKey, &PlacedEntry>) -> Vec<Conflict> {
+    let holds = |placed: &&PlacedEntry| {
+        placed.entry.network.ip().is_some() && placed.entry.state != GoalState::Removed
+    };
+    let holders: Vec<&PlacedEntry> = entries.values().copied().filter(holds).collect();
+    let own =
+        |key: &EntryKey| entries.get(key).is_some_and(|placed| belongs_to(placed, &host.name));
+    grouped(&holders, |placed| placed.entry.network.ip())
+        .into_iter()
+        .filter(|(_, members)| members.iter().any(own))
+        .filter_map(|(ip, members)| {
+            Some(Conflict {
+                problem: format!(
+                    "found the address {} in {}, expected it once",
+                    ip?,
+                    names(&members)
+                ),
+                members,
+                field: "data.network.ip",
+                remedy: "choose another address, or none, for all but one",
+            })
+        })
+        .collect()
+}
+
+/// A minion and its source speak to each other, which IPv4 and IPv6 don't.
+fn one_family(minion: &PlacedEntry, source: &PlacedEntry) -> Option<Conflict> {
+    let (ip, at) = (minion.entry.network.ip()?, source.entry.network.ip()?);
+    (ip.is_ipv4() != at.is_ipv4()).then(|| Conflict {
+        members: vec![minion.key.clone(), source.key.clone()],
+        field: "data.network.ip",
+        problem: format!(
+            "found {ip} of {} and {at} of its master {}, expected both IPv4 or both IPv6",
+            minion.key, source.key
+        ),
+        remedy: "give both addresses of one family",
+    })
+}
+
+fn one_source(
+    minion: &PlacedEntry,
+    entries: &BTreeMap<&EntryKey, &PlacedEntry>,
+) -> Option<Conflict> {
+    let found =
+        sources_of(&minion.entry, |key| entries.get(key).copied(), entries.values().copied());
+    let several = ambiguous(&found);
+    let source = minion.entry.source.as_ref()?;
+    (!several.is_empty()).then(|| Conflict {
+        members: vec![minion.key.clone()],
+        field: "data.master_host",
+        problem: format!(
+            "found {}:{}, which {} in vlan mode may be, expected one",
+            source.host,
+            source.port,
+            names(&several)
+        ),
+        remedy: "name the master by the key of its entry",
+    })
 }
 
 /// Shares of a host whose memory isn't known here are added up on a host of this size.

@@ -128,6 +128,13 @@ impl Goals {
         source_of(entry, |key| self.entry(key), self.entries())
     }
 
+    /// The entries that a minion's source might be when its name and port tell no single
+    /// one: several in vlan mode may have one port of one host.
+    #[must_use]
+    pub fn ambiguous_source(&self, entry: &Entry) -> Vec<EntryKey> {
+        ambiguous(&sources_of(entry, |key| self.entry(key), self.entries()))
+    }
+
     /// The cluster an entry belongs to: its `cluster`, else that of the source it names
     /// where that is known, else its name without a trailing `-db<number>`. The name is
     /// `data.name`, else `app_id`, else the whole key.
@@ -168,21 +175,57 @@ fn is_number(text: &str) -> bool {
     !text.is_empty() && text.chars().all(|c| c.is_ascii_digit())
 }
 
+/// The entry that a minion replicates from.
 fn source_of<'a>(
     entry: &Entry,
     by_key: impl Fn(&EntryKey) -> Option<&'a PlacedEntry>,
-    mut entries: impl Iterator<Item = &'a PlacedEntry>,
+    entries: impl Iterator<Item = &'a PlacedEntry>,
 ) -> Option<&'a PlacedEntry> {
-    let source = entry.source.as_ref()?;
-    if let Some(found) = source.host.parse().ok().and_then(|key| by_key(&key)) {
-        return Some(found);
+    the_one(&sources_of(entry, by_key, entries))
+}
+
+/// Of those that a source may be, the one in host mode, of which a port has only one;
+/// otherwise the only one in vlan mode; otherwise the only master among them.
+fn the_one<'a>(found: &[&'a PlacedEntry]) -> Option<&'a PlacedEntry> {
+    if let [only] = found {
+        return Some(only);
     }
-    let host: HostName = source.host.parse().ok()?;
-    entries.find(|peer| {
-        belongs_to(peer, &host)
-            && peer.entry.port == source.port
-            && peer.entry.state == GoalState::Started
-    })
+    let mut masters = found.iter().filter(|placed| placed.entry.role == Role::Master);
+    let master = masters.next().filter(|_| masters.next().is_none());
+    found.iter().find(|placed| !placed.entry.network.is_vlan()).or(master).copied()
+}
+
+/// The entries that a minion's `master_host` and `master_port` may mean: by key, else by
+/// host and port, else by name and port.
+fn sources_of<'a>(
+    entry: &Entry,
+    by_key: impl Fn(&EntryKey) -> Option<&'a PlacedEntry>,
+    entries: impl Iterator<Item = &'a PlacedEntry>,
+) -> Vec<&'a PlacedEntry> {
+    let Some(source) = &entry.source else { return Vec::new() };
+    if let Some(found) = source.host.parse().ok().and_then(|key| by_key(&key)) {
+        return vec![found];
+    }
+    let at_port: Vec<&PlacedEntry> = entries
+        .filter(|peer| peer.entry.port == source.port && peer.entry.state == GoalState::Started)
+        .collect();
+    let having = |is: &dyn Fn(&PlacedEntry) -> bool| -> Vec<&'a PlacedEntry> {
+        at_port.iter().copied().filter(|peer| is(peer)).collect()
+    };
+    let host: Option<HostName> = source.host.parse().ok();
+    let on_host = having(&|peer| host.as_ref().is_some_and(|host| belongs_to(peer, host)));
+    if on_host.is_empty() {
+        having(&|peer| peer.entry.name.as_ref() == Some(&source.host))
+    } else {
+        on_host
+    }
+}
+
+fn ambiguous(found: &[&PlacedEntry]) -> Vec<EntryKey> {
+    match the_one(found) {
+        Some(_) => Vec::new(),
+        None => found.iter().map(|placed| placed.key.clone()).collect(),
+    }
 }
 
 /// The entries of all files by key; a key that stands twice is refused in both places.

@@ -180,3 +180,81 @@ fn a_cluster_is_named_by_its_master() {
     assert_eq!(cluster("i-by-host"), "shop");
     assert_eq!(cluster("k-stranger-db12"), "k-stranger");
 }
+
+/// A master in vlan mode on a port that all have.
+fn vlan(key: &str, network: &str) -> String {
+    let network = format!("{{\"mode\": \"vlan\", \"pool\": \"p\"{network}}}");
+    master(key, 7).replace("}}}", &format!(", \"network\": {network}}}}}}}"))
+}
+
+fn follower(key: &str, network: &str, host: &str) -> String {
+    let source = format!("\"minion\", \"master_host\": \"{host}\", \"master_port\": 7");
+    vlan(key, network).replace("\"master\"", &source)
+}
+
+fn resolved(texts: &[String], before: &BTreeMap<EntryKey, PlacedEntry>) -> Goals {
+    let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+    resolve(&host(), &files(&texts), before)
+}
+
+#[test]
+fn in_vlan_mode_a_port_is_no_conflict_and_an_address_is() {
+    let none = BTreeMap::new();
+    let goals = resolved(&[vlan("h-a", ""), vlan("h-b", ""), master("h-c", 7)], &none);
+    assert_eq!((goals.own.len(), goals.refusals), (3, Vec::new()));
+
+    let same = |key: &str| vlan(key, ", \"ip\": \"10.1.0.5\"");
+    let goals = resolved(&[same("h-a"), same("h-b")], &none);
+    assert!(goals.refusals[0].problem.contains("10.1.0.5 in h-a and h-b"), "{:?}", goals.refusals);
+    let before = resolved(&[same("h-a")], &none).in_force();
+    let goals = resolved(&[same("h-a"), same("i-b")], &before);
+    assert_eq!(goals.refusals.len(), 1, "another host's address counts too");
+    assert!(goals.own.contains_key(&"h-a".parse().unwrap()));
+    let goals = resolved(&[same("i-a"), same("i-b")], &none);
+    assert_eq!(goals.refusals, [], "what other hosts have among themselves is theirs");
+
+    let state = |key: &str, state: &str| {
+        same(key).replacen("{\"data\"", &format!("{{\"state\": \"{state}\", \"data\""), 1)
+    };
+    assert_eq!(resolved(&[state("h-a", "stopped"), same("h-b")], &none).refusals.len(), 2);
+    assert_eq!(resolved(&[state("h-a", "removed"), same("h-b")], &none).refusals, []);
+}
+
+#[test]
+fn a_minion_and_its_master_have_addresses_of_one_family() {
+    let at = |ip: &str| format!(", \"ip\": \"{ip}\"");
+    let pair = |ip: &str| [vlan("h-a", &at("10.1.0.5")), follower("h-b", &at(ip), "h-a")];
+    assert_eq!(resolved(&pair("10.1.0.6"), &BTreeMap::new()).refusals, []);
+    let goals = resolved(&pair("fd00::6"), &BTreeMap::new());
+    assert_eq!(goals.refusals.len(), 2);
+    assert!(goals.refusals[0].problem.contains("both IPv4 or both IPv6"), "{:?}", goals.refusals);
+}
+
+#[test]
+fn a_source_in_vlan_mode_is_named_by_key_by_name_or_by_host_where_that_is_clear() {
+    let named = |key: &str, name: &str| {
+        vlan(key, "").replace("\"port\"", &format!("\"name\": \"{name}\", \"port\""))
+    };
+    let source = |goals: &Goals| {
+        let minion = &goals.own[&"h-m".parse().unwrap()].placed.entry;
+        goals.source_of(minion).map(|placed| placed.key.to_string())
+    };
+    let two = [named("i-a", "shop-db1"), named("i-b", "bank-db1")];
+    for (host, found) in [("i-b", "i-b"), ("shop-db1", "i-a")] {
+        let texts = [two.to_vec(), vec![follower("h-m", "", host)]].concat();
+        let goals = resolved(&texts, &BTreeMap::new());
+        assert_eq!((goals.refusals.len(), source(&goals).as_deref()), (0, Some(found)), "{host}");
+    }
+    let texts = [two.to_vec(), vec![follower("h-m", "", "i")]].concat();
+    let goals = resolved(&texts, &BTreeMap::new());
+    assert!(goals.refusals[0].problem.contains("i:7, which i-a and i-b"), "{:?}", goals.refusals);
+    assert_eq!(goals.refusals[0].field.as_deref(), Some("data.master_host"));
+    // One master among several, or one of host mode, is clear enough.
+    let texts = [two[0].clone(), follower("i-b", "", "i-a"), follower("h-m", "", "i")];
+    assert_eq!(source(&resolved(&texts, &BTreeMap::new())).as_deref(), Some("i-a"));
+    let texts = [two.to_vec(), vec![master("i-c", 7), follower("h-m", "", "i")]].concat();
+    let goals = resolved(&texts, &BTreeMap::new());
+    assert_eq!(source(&goals).as_deref(), Some("i-c"));
+    let minion = &goals.own[&"h-m".parse().unwrap()].placed.entry;
+    assert_eq!(goals.ambiguous_source(minion), []);
+}

@@ -1,8 +1,11 @@
 //! Worlds, goals and events to try the planner on.
 
+use std::net::SocketAddr;
+
 use berth_model::goal::Role;
 use berth_runtime::ExitStatus;
 use proptest::{collection::vec, option, prelude::*, sample::select};
+use serde_json::{Value, json};
 
 use crate::{
     data::{DataState, Marker, Origin},
@@ -20,6 +23,10 @@ use crate::{
 pub(super) const NAMES: [&str; 3] = ["db1", "db2", "db3"];
 const PORTS: [u16; 3] = [7001, 7002, 7003];
 
+fn local(port: u16) -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], port))
+}
+
 /// A master and two minions.
 pub(super) fn steady_goals() -> [Entry; 3] {
     [master("db1", 7001), minion("db2", 7002, 7001), minion("db3", 7003, 7001)]
@@ -36,8 +43,32 @@ pub(super) fn goals_at(which: usize) -> [Entry; 3] {
         // The second is to be the master: before it was made, this is a new cluster.
         3 => [follower("db1", 7001), master("db2", 7002), follower("db3", 7003)],
         4 => [db1.state("stopped"), master("db2", 7002), follower("db3", 7003)],
-        _ => [db1.with("port", 7011), minion("db2", 7012, 7011), minion("db3", 7003, 7011)],
+        5 => [db1.with("port", 7011), minion("db2", 7012, 7011), minion("db3", 7003, 7011)],
+        // With networks of their own, and from one to another.
+        6 => [db1, db2, db3].map(|entry| entry.with("network", vlan("orders"))),
+        7 => [
+            db1.with("network", vlan("tiny")),
+            db2.with("network", vlan("orders")),
+            db3.with("network", vlan("orders")).state("removed"),
+        ],
+        8 => [
+            db1.with("network", at("10.20.0.2")),
+            db2.with("network", vlan("tiny")).state("stopped"),
+            db3.with("network", vlan("tiny")),
+        ],
+        _ => [db1, db2.with("network", at("10.20.0.1")), db3.with("network", at("10.20.0.8"))],
     }
+}
+
+/// How many goals [`goals_at`] has.
+pub(super) const GOALS: usize = 10;
+
+fn vlan(pool: &str) -> Value {
+    json!({ "mode": "vlan", "pool": pool })
+}
+
+fn at(ip: &str) -> Value {
+    json!({ "mode": "vlan", "pool": "orders", "ip": ip })
 }
 
 /// What happens to a host.
@@ -51,6 +82,9 @@ pub(super) enum Event {
     KillAgent(u8),
     KillServer(usize),
     Goals(usize),
+    WipePins,
+    /// The switch's database ends, or comes back.
+    Switch(bool),
 }
 
 /// A life of a host, in which the goals are among these.
@@ -62,6 +96,8 @@ pub(super) fn events(goals: std::ops::Range<usize>) -> impl Strategy<Value = Vec
         2 => any::<u8>().prop_map(Event::KillAgent),
         2 => (0..NAMES.len()).prop_map(Event::KillServer),
         2 => goals.prop_map(Event::Goals),
+        1 => Just(Event::WipePins),
+        1 => any::<bool>().prop_map(Event::Switch),
     ];
     vec(event, 0..120)
 }
@@ -69,13 +105,13 @@ pub(super) fn events(goals: std::ops::Range<usize>) -> impl Strategy<Value = Vec
 /// What is not known of each instance, and of the host; a bit each. Mostly nothing.
 pub(super) fn unknowns() -> impl Strategy<Value = ([u8; 3], u8)> {
     let one = || prop_oneof![2 => Just(0u8), 3 => 0u8..32];
-    ([one(), one(), one()], prop_oneof![2 => Just(0u8), 1 => 0u8..8])
+    ([one(), one(), one()], prop_oneof![2 => Just(0u8), 1 => 0u8..16])
 }
 
 /// Any world in which no two servers take writes already; the rest is the planner's task.
 pub(super) fn arbitrary_world() -> impl Strategy<Value = World> {
     let places = [place(0), place(1), place(2)];
-    (0usize..6, any::<bool>(), any::<bool>(), places).prop_map(
+    (0usize..GOALS, any::<bool>(), any::<bool>(), places).prop_map(
         |(goals, unpacked, template, places)| {
             let mut world = World::new(config(), &goals_at(goals));
             (world.unpacked, world.template) = (unpacked || template, template);
@@ -128,7 +164,7 @@ fn directory(which: usize) -> impl Strategy<Value = Directory> {
 }
 
 fn database(which: usize) -> impl Strategy<Value = Database> {
-    let source = option::of(select(PORTS.to_vec()));
+    let source = option::of(select(PORTS.map(local).to_vec()));
     let clone = option::of(select(vec![
         CloneState::NotStarted,
         CloneState::Interrupted,
@@ -141,7 +177,7 @@ fn database(which: usize) -> impl Strategy<Value = Database> {
             server: Some(number),
             accounts,
             source,
-            clone: clone.map(|state| (state, 7001)),
+            clone: clone.map(|state| (state, local(7001))),
             ..Database::default()
         };
         (0..written).for_each(|_| database.write());
@@ -166,6 +202,7 @@ fn container(which: usize) -> impl Strategy<Value = Container> {
         limits: Default::default(),
         created_at: start_of_time(),
         port: PORTS[which],
+        network: None,
         process,
     })
 }

@@ -207,3 +207,6 @@ fn refused(operation: &'static str, message: &Message) -> OpenflowError {
     };
     OpenflowError::Refused { operation, kind: at(0), code: at(2) }
 }
+
+#[cfg(test)]
+mod tests;

@@ -82,7 +82,7 @@ impl Netplug {
         let mut session = self.session()?;
         let steps = self.bridge_steps(&mut session).map_err(PlugError::Bridge)?;
         // What can't be told is no reason to do anything: requests are flooded meanwhile.
-        let answers = self.unanswered(&mut session).ok().and_then(|difference| difference.words());
+        let answers = self.answerable(&mut session).ok().and_then(|difference| difference.words());
         self.give_back(session);
         Ok(steps.iter().map(|step| format!("{step:?}")).chain(answers).collect())
     }

@@ -186,6 +186,25 @@ fn a_pass_brings_back_what_is_lost_and_leaves_what_is_not_ours() {
 }
 
 #[test]
+fn a_bridge_that_refuses_flows_is_used_without_them() {
+    let host = Host::start();
+    let (plug, pools) = (host.plug(), host.pools());
+    let limit = ["--id=@full", "create", "Flow_Table", "flow_limit=1", "--"];
+    host.vsctl(&[&limit[..], &["set", "bridge", BRIDGE, "flow_tables:100=@full"]].concat());
+    let wish = request("db1", "ten");
+    let made = plug.attach(&pools, &wish).expect("an attach");
+    let other = plug.attach(&pools, &request("db2", "ten")).expect("an attach");
+    assert!(pings(&made.namespace, other.address), "requests are flooded");
+    assert_eq!(plug.inspect_bridge().expect("the bridge").len(), 1, "it is tried once");
+    plug.ensure_bridge().expect("it fails for want of nothing");
+    assert_eq!(plug.inspect_bridge().expect("the bridge"), Vec::<String>::new());
+    assert_eq!(plug.check(&pools).expect("the leases").len(), 1, "who asks is told");
+    host.vsctl(&["clear", "bridge", BRIDGE, "flow_tables"]);
+    assert_eq!(plug.ensure_bridge().expect("the bridge").len(), 1);
+    assert_eq!(plug.check(&pools).expect("the leases"), []);
+}
+
+#[test]
 fn another_host_s_question_is_answered_over_the_uplink() {
     let host = Host::start();
     let pools = host.pools();

@@ -26,6 +26,7 @@
 //! hash of itself. Only flows with our mark are touched; the cookies tell what is there.
 
 mod flows;
+mod refused;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -65,21 +66,37 @@ pub(crate) enum AnswerError {
 }
 
 impl Netplug {
-    /// What the flows lack, if they can be told; nothing on a bridge that is not ours.
+    /// What the flows lack, if it can be told; nothing on a bridge that is not ours.
     pub(crate) fn unanswered(&self, session: &mut Session) -> Result<Difference, AnswerError> {
         let mut client = self.flows()?;
         self.difference(session, &mut client)
     }
 
-    /// Brings all flows to what ports and leases say; whether any was changed.
+    /// The same, without what the bridge has refused: to try that in every pass would be
+    /// work without end.
+    pub(crate) fn answerable(&self, session: &mut Session) -> Result<Difference, AnswerError> {
+        let refused = refused::read(&self.config.run_dir);
+        let Difference { remove, mut add } = self.unanswered(session)?;
+        add.retain(|flow| !refused.contains(&flow.cookie));
+        Ok(Difference { remove, add })
+    }
+
+    /// Brings all flows to what ports and leases say; what was changed.
     pub(crate) fn answer_all(&self, session: &mut Session) -> Result<Difference, AnswerError> {
         let _lock = self.lock_flows()?;
         let mut client = self.flows()?;
         let difference = self.difference(session, &mut client)?;
         if !difference.is_empty() {
-            let remove = difference.removals();
-            client.change(&remove, &difference.add).map_err(AnswerError::Flows)?;
+            let changed = client.change(&difference.removals(), &difference.add);
+            if let Err(OpenflowError::Refused { .. }) = &changed {
+                let present = self.flows()?.cookies(ours()).map_err(AnswerError::Flows)?;
+                let missing = difference.add.iter().map(|flow| flow.cookie);
+                let missing = missing.filter(|cookie| !present.contains(cookie));
+                refused::write(&self.config.run_dir, missing);
+            }
+            changed.map_err(AnswerError::Flows)?;
         }
+        refused::forget(&self.config.run_dir);
         Ok(difference)
     }
 

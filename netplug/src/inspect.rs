@@ -116,7 +116,11 @@ impl Netplug {
         let Some(pool) = pools.get(&request.pool) else {
             let (owner, pool) = (request.owner.clone(), request.pool.clone());
             let unknown = PlugError::UnknownPool { owner, pool };
-            return Standing { blocked: vec![unknown.to_string()], ..found };
+            // Of a pool that is refused now, the lease is still what is asked for.
+            let replaces = lease.is_some_and(|lease| {
+                lease.pool != request.pool || request.address.is_some_and(|ip| ip != lease.address)
+            });
+            return Standing { replaces, blocked: vec![unknown.to_string()], ..found };
         };
         match lease {
             Some(lease) if lease.fits(pool, request.address) => {

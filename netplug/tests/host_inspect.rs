@@ -3,7 +3,7 @@
 
 mod support;
 
-use berth_netplug::{AttachRequest, Goal, Netplug, PoolName, Rates, Standing};
+use berth_netplug::{AttachRequest, Goal, Netplug, PoolName, Rates, Standing, pool::PoolSet};
 use support::{Host, goal, owner, request};
 
 fn standing(host: &Host, plug: &Netplug, wanted: &Goal, name: &str) -> Standing {
@@ -51,7 +51,7 @@ fn what_is_there_and_what_is_missing_is_told() {
         ("twenty", None, true, ""),
         ("ten", Some("10.20.0.77"), true, ""),
         ("ten", Some("10.20.0.1"), true, "outside the ranges"),
-        ("nowhere", None, false, "not there or was refused"),
+        ("nowhere", None, true, "not there or was refused"),
     ] {
         wish.pool = PoolName::new(pool).expect("a name");
         wish.address = address.and_then(|address| address.parse().ok());
@@ -61,6 +61,18 @@ fn what_is_there_and_what_is_missing_is_told() {
         assert!(seen.blocked.concat().contains(why), "{:?}", seen.blocked);
         assert!(seen.place.is_some(), "what it has stays known");
     }
+
+    // The pool is refused, as by a slip of the pen: that takes nothing from who has an address.
+    let file = host.dir().join("pools.d/10.json");
+    let text = std::fs::read_to_string(&file).expect("the pools");
+    std::fs::write(&file, text.replace("\"vlan\": 10", "\"vlan\": 5000")).expect("a slip");
+    let (wish, pools) =
+        (request("db1", "ten"), PoolSet::load(&host.dir().join("pools.d")).expect("the pools"));
+    let found = plug.inspect(&pools, &goal(&[wish], &[])).expect("a look");
+    let kept = &found.owners[&owner("db1")];
+    assert!(!kept.replaces && kept.place.is_some(), "{kept:?}");
+    assert!(kept.blocked.concat().contains("was refused"));
+    std::fs::write(&file, text).expect("the pools");
 
     let gone = standing(&host, &plug, &goal(&[], &["db1"]), "db1");
     assert!(gone.todo.iter().any(|step| step.starts_with("release")), "{gone:?}");

@@ -8,15 +8,23 @@
 //! its own host and knows its peers by the others. [`Watch`] looks all the time for what may
 //! never be.
 
+mod capture;
 mod fabric;
 mod watch;
 
-use std::{collections::BTreeMap, fs, net::Ipv4Addr, path::Path, thread};
+use std::{
+    collections::BTreeMap,
+    fs,
+    net::Ipv4Addr,
+    path::{Path, PathBuf},
+    thread,
+};
 
 use berth_model::EntryKey;
 
+pub use capture::{Capture, Frames};
 pub use fabric::Fabric;
-pub use watch::Watch;
+pub use watch::{Seen, Watch};
 
 use crate::{
     Bed, Entry, Options,
@@ -93,6 +101,12 @@ impl Fleet {
     /// All hosts, by name.
     pub fn hosts(&self) -> impl Iterator<Item = &Bed> {
         self.hosts.values()
+    }
+
+    /// A directory for files of the fleet as a whole.
+    #[must_use]
+    pub fn dir(&self) -> PathBuf {
+        Path::new(sweep::PLACE).join(&self.name)
     }
 
     /// The network.

@@ -75,14 +75,9 @@ impl Namespace {
     /// Runs `work` on a thread in the namespace.
     ///
     /// # Panics
-    /// `work` does, or the namespace is gone.
+    /// `work` does.
     pub fn inside<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> T {
-        let file = File::open(&self.path).unwrap();
-        let thread = thread::spawn(move || {
-            setns(file, CloneFlags::CLONE_NEWNET).expect("a namespace to enter");
-            work()
-        });
-        thread.join().expect("work in a namespace")
+        inside(&self.path, work)
     }
 }
 
@@ -104,4 +99,17 @@ pub fn command_in(namespace: Option<&Path>, program: impl AsRef<OsStr>) -> Comma
     net.push(namespace);
     command.arg(net).arg("--").arg(program);
     command
+}
+
+/// Runs `work` on a thread in the namespace that is pinned to this file.
+///
+/// # Panics
+/// `work` does, or there is no such namespace.
+pub fn inside<T: Send + 'static>(namespace: &Path, work: impl FnOnce() -> T + Send + 'static) -> T {
+    let file = File::open(namespace).unwrap();
+    let thread = thread::spawn(move || {
+        setns(file, CloneFlags::CLONE_NEWNET).expect("a namespace to enter");
+        work()
+    });
+    thread.join().expect("work in a namespace")
 }

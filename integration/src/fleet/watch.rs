@@ -18,8 +18,9 @@ use berth_model::EntryKey;
 use super::Fleet;
 use crate::{Entry, client};
 
-/// Between two looks: a server that takes writes by mistake does so for longer.
-const PAUSE: Duration = Duration::from_millis(200);
+/// Between two looks: a server that takes writes by mistake does so for longer, as its agent
+/// looks less often; and each look starts a client per server.
+const PAUSE: Duration = Duration::from_millis(500);
 /// A server that is being seeded is writable, and has no network over which it could be written.
 const WRITABLE: &str = "SELECT @@super_read_only = 0 AND @@skip_networking = 0";
 

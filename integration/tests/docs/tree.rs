@@ -6,7 +6,7 @@ use std::{
 };
 
 /// Directories that are not part of the sources.
-const NOT_OURS: [&str; 3] = ["target", ".git", ".demo"];
+const NOT_OURS: [&str; 4] = ["target", ".git", ".demo", ".demo-fleet"];
 /// What a Rust file has at most. Nobody reads a longer one to its end.
 const LINES_MAX: usize = 420;
 

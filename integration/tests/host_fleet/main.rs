@@ -6,3 +6,4 @@
 
 mod host_mode;
 mod network;
+mod vlan;

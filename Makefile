@@ -10,7 +10,7 @@ BERTH := target/release/berth
 
 .PHONY: help
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo
 	@echo "What starts containers needs root: sudo make demo, sudo make test."
 
@@ -33,6 +33,18 @@ demo-stop: ## Stop the demo and remove its containers; its data stays in .demo/
 .PHONY: demo-clean
 demo-clean: demo-stop ## Stop the demo and remove all it made
 	scripts/demo clean
+
+.PHONY: demo-fleet
+demo-fleet: build ## Run three hosts in namespaces, one cluster across them in a VLAN
+	scripts/demo-fleet start
+
+.PHONY: demo-fleet-stop
+demo-fleet-stop: ## Stop the fleet demo; its data stays in .demo-fleet/
+	scripts/demo-fleet stop
+
+.PHONY: demo-fleet-clean
+demo-fleet-clean: demo-fleet-stop ## Stop the fleet demo and remove all it made
+	scripts/demo-fleet clean
 
 .PHONY: test
 test: deps ## Run all tests: lints, pure, loop and host tiers (root)

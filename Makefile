@@ -58,6 +58,8 @@ test-pure: ## Run the tests that need neither root nor packages
 soak: deps ## Run the long forms of the tests; COUNT=1000 kills and cycles, SEED=... to repeat a run
 	BERTH_SOAK_COUNT=$(or $(COUNT),1000) BERTH_SOAK_SEED=$(SEED) \
 		$(CARGO) test --locked -p berth-integration --test host_kill -- --nocapture
+	BERTH_SOAK_COUNT=$(or $(COUNT),1000) \
+		$(CARGO) test --locked -p berth-integration --test host_net kills -- --nocapture
 	BERTH_SOAK_COUNT=$(or $(COUNT),1000) BERTH_SOAK_SEED=$(SEED) BERTH_SOAK_PORTS=$(or $(PORTS),400) \
 		$(CARGO) test --locked -p berth-netplug --test host_soak -- --nocapture
 

@@ -8,7 +8,7 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use berth_images::Store;
+use berth_images::{Store, UsageMeter};
 use berth_model::EntryKey;
 use berth_runtime::{Helper, Runtime, RuntimeConfig};
 
@@ -38,6 +38,8 @@ pub struct Host {
     pub config: Config,
     /// Its images.
     pub images: Store,
+    /// Measures them. A tree is walked once.
+    pub image_meter: Mutex<UsageMeter>,
     /// Its containers.
     pub runtime: Runtime,
     /// Connections to sources, kept from one pass to the next: making one costs 50 ms of
@@ -92,7 +94,13 @@ impl Host {
         helper.prepare().map_err(HostError::Runtime)?;
         let runtime = runtime(&config, helper).map_err(HostError::Runtime)?;
         images.sweep().map_err(HostError::Images)?;
-        Ok(Self { config, images, runtime, sources: Sources::default() })
+        Ok(Self {
+            config,
+            images,
+            image_meter: Mutex::default(),
+            runtime,
+            sources: Sources::default(),
+        })
     }
 }
 

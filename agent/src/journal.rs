@@ -37,6 +37,9 @@ pub struct Remembered {
     pub last_exit: Option<String>,
     /// What was last completed or failed.
     pub last_step: Option<LastStep>,
+    /// The digest of the image configuration that its server last served with. That image
+    /// is kept until another has served.
+    pub image_ran: Option<String>,
     /// Whether it has a data directory. One that is gone then was not removed by berth:
     /// a disk that isn't mounted must not look like an instance that was never made.
     pub has_data: bool,

@@ -13,8 +13,9 @@ use berth_model::{
     EntryKey,
     goal::{Goal, Goals, Standing},
     status::{
-        AgentState, AgentStatus, ContainerStatus, Doing, GoalStanding, GoalSummary, InstanceStatus,
-        Phase, RecentStep, ReplicationStatus, Retry, STATUS_VERSION, StatusDocument, Usage,
+        AgentState, AgentStatus, ContainerStatus, Doing, GoalStanding, GoalSummary, ImagesStatus,
+        InstanceStatus, Phase, RecentStep, ReplicationStatus, Retry, STATUS_VERSION,
+        StatusDocument, Usage,
     },
 };
 use jiff::Timestamp;
@@ -92,6 +93,7 @@ pub fn document(inputs: &Inputs<'_>) -> StatusDocument {
         refusals: inputs.goals.refusals.clone(),
         instances: instances.collect(),
         network: network::host(&inputs.observation.network),
+        images: inputs.observation.image_store.present().map(images),
         strays: inputs.observation.strays.iter().map(|stray| stray.id.clone()).collect(),
         recent: inputs.recent.clone(),
     }
@@ -140,6 +142,17 @@ fn instance(
         container: container.map(container_status),
         usage: Usage::default(),
         notes: notes(decision, container),
+    }
+}
+
+fn images(usage: &berth_images::Usage) -> ImagesStatus {
+    ImagesStatus {
+        blobs: usage.blobs,
+        blob_bytes: usage.blob_bytes,
+        trees: usage.trees,
+        tree_bytes: usage.tree_bytes,
+        partial_bytes: usage.partial_bytes,
+        free_bytes: usage.free_bytes,
     }
 }
 

@@ -17,7 +17,7 @@ use crate::Digest;
 use crate::error::{ImageError, Result};
 use crate::store::Layer;
 
-pub(crate) use lane::{LayerReader, in_order};
+pub(crate) use lane::{LayerReader, fill, in_order};
 
 const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
 /// A zstd frame, or one of the skippable frames that may precede it (RFC 8878).

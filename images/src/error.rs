@@ -244,6 +244,14 @@ pub enum ImageError {
         /// The configuration whose tree is in use.
         config: Digest,
     },
+    /// What an image or tree needs can't be found out, so nothing may be removed.
+    #[error("what {what} needs is not known, so nothing was removed; bring it again or remove it")]
+    UnknownNeeds {
+        /// The image or tree.
+        what: String,
+        /// Why.
+        source: Box<ImageError>,
+    },
     /// The image lost its last tag while it was being unpacked.
     #[error("image {reference} was removed while it was being unpacked")]
     RemovedMeanwhile {

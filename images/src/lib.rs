@@ -35,6 +35,9 @@ pub use error::{ImageError, Result};
 pub use progress::{NoProgress, Progress};
 pub use pull::{PullError, Pulled, Registries, docker_config_file};
 pub use reference::{Reference, ReferenceError};
-pub use store::{Image, Inspection, Layer, Limits, Listing, Removed, Store};
+pub use store::{
+    Collected, Damage, Image, Inspection, Layer, Limits, Listing, Remedy, Removed, Store, Usage,
+    UsageMeter, Verification,
+};
 pub use tree::{Tree, User};
 pub use unpack::LayerError;

@@ -22,6 +22,7 @@
 //!
 //! Does not talk to registries and does not mount anything.
 
+mod collect;
 mod lease;
 mod partial;
 mod refs;
@@ -29,6 +30,8 @@ mod remove;
 mod resolve;
 mod stage;
 mod temp;
+mod usage;
+mod verify;
 
 use std::fs;
 use std::io;
@@ -36,6 +39,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+pub use collect::Collected;
 pub(crate) use lease::Lease;
 pub(crate) use partial::Partial;
 pub(crate) use refs::Tag;
@@ -43,6 +47,8 @@ pub use remove::Removed;
 pub use resolve::{Image, Inspection, Layer, Listing};
 pub(crate) use stage::Stage;
 pub(crate) use temp::TempDir;
+pub use usage::{Usage, UsageMeter};
+pub use verify::{Damage, Remedy, Verification};
 
 use crate::Digest;
 use crate::digest::HashReader;

@@ -18,7 +18,7 @@ use std::io::{self, BufRead};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::decode::{self, LayerReader};
 use crate::error::{ImageError, Result, creating_dir, opening, syncing};
@@ -29,7 +29,7 @@ use crate::{Digest, Tree};
 
 /// The file in a tree's directory that says it is whole.
 pub(crate) const MARKER: &str = "complete";
-const ROOT: &str = "root";
+pub(crate) const ROOT: &str = "root";
 
 /// A layer that could not be applied, and the member at fault.
 #[derive(Debug, thiserror::Error)]
@@ -90,11 +90,11 @@ struct Budget {
 }
 
 /// The marker's content: for people, and for later versions of this program.
-#[derive(Serialize)]
-struct Marker {
-    manifest: Digest,
-    config: Digest,
-    layers: Vec<Digest>,
+#[derive(Serialize, Deserialize)]
+pub(crate) struct Marker {
+    pub(crate) manifest: Digest,
+    pub(crate) config: Digest,
+    pub(crate) layers: Vec<Digest>,
 }
 
 impl Store {

@@ -12,7 +12,9 @@ use std::sync::Barrier;
 use berth_images::{Digest, NoProgress, PullError, Registries, Store};
 use common::{Pack, chain, put, scratch, store, write_index};
 use registry::proxy::{Act, Proxy};
-use registry::{Registry, assert_no_tag, blob_bytes, layout, layout_of, parse, partials, plain};
+use registry::{
+    Registry, assert_no_tag, blob_bytes, digest, layout, layout_of, parse, partials, plain,
+};
 use serde_json::{Value, json};
 
 /// Every blob of the image is in the store as skopeo fetched it.
@@ -43,7 +45,7 @@ fn every_packing_arrives_as_it_was_pushed() {
     let reference = parse(&registry.name("team/app:1"));
     let registries = plain(&[registry.port]);
     let pulled = store.pull(&reference, &registries, &NoProgress).unwrap();
-    assert_eq!(pulled.image.manifest_digest, registry.digest("team/app:1"));
+    assert_eq!(pulled.image.manifest_digest, digest(&registry, "team/app:1"));
     assert_eq!((pulled.blobs_fetched, pulled.blobs_present), (4, 0));
     assert_eq!((pulled.bytes_fetched, pulled.bytes_resumed), (blob_bytes(&layout), 0));
     assert_same_as_skopeo(&registry, "team/app:1", &store, &scratch.path().join("skopeo"));
@@ -76,7 +78,7 @@ fn docker_schema_2_arrives_as_it_was_pushed() {
     assert_eq!(raw["mediaType"], "application/vnd.docker.distribution.manifest.v2+json");
     let reference = parse(&registry.name("app:1"));
     let pulled = store.pull(&reference, &plain(&[registry.port]), &NoProgress).unwrap();
-    assert_eq!(pulled.image.manifest_digest, registry.digest("app:1"));
+    assert_eq!(pulled.image.manifest_digest, digest(&registry, "app:1"));
     assert_same_as_skopeo(&registry, "app:1", &store, &scratch.path().join("skopeo"));
     let tree = store.unpack(&pulled.image, &NoProgress).unwrap();
     assert!(tree.root.join("b/second").exists());
@@ -114,7 +116,7 @@ fn an_index_leads_to_this_machine_and_pins_hold() {
     let layout = layout(&scratch.path().join("layout"));
     write_platforms(&layout, &["s390x", common::architecture()]);
     registry.push(&layout.path, "app:1", &["--all"]);
-    let index = registry.digest("app:1");
+    let index = digest(&registry, "app:1");
     assert_ne!(index, layout.manifest);
     let pull = |name: &str| store.pull(&parse(&registry.name(name)), &registries, &NoProgress);
     let pulled = pull("app:1").unwrap();

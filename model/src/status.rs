@@ -32,6 +32,9 @@ pub struct StatusDocument {
     pub refusals: Vec<Refusal>,
     /// Every instance by its entry's key.
     pub instances: BTreeMap<EntryKey, InstanceStatus>,
+    /// What the image store takes; missing while that is not known.
+    #[serde(default)]
+    pub images: Option<ImagesStatus>,
     /// Containers that no goal speaks of. They are left alone.
     pub strays: Vec<String>,
     /// The networks of instances in vlan mode; left out where there never was one.
@@ -43,6 +46,23 @@ pub struct StatusDocument {
 
 /// How many completed steps a status document keeps.
 pub const RECENT_MAX: usize = 200;
+
+/// What the image store takes on its disk, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ImagesStatus {
+    /// How many blobs (layers, configurations, manifests) it has.
+    pub blobs: usize,
+    /// Their bytes.
+    pub blob_bytes: u64,
+    /// How many images are unpacked.
+    pub trees: usize,
+    /// Their bytes.
+    pub tree_bytes: u64,
+    /// Beginnings of blobs, of pulls under way or broken off.
+    pub partial_bytes: u64,
+    /// What can still be written to its disk.
+    pub free_bytes: u64,
+}
 
 /// A step that was completed, or failed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

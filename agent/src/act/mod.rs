@@ -5,6 +5,7 @@
 //! [`Board`] says what each is doing.
 
 mod container;
+mod image;
 mod network;
 mod sql;
 
@@ -32,6 +33,9 @@ pub enum StepError {
     /// Unpacking failed.
     #[error("cannot unpack the image")]
     Unpack(#[source] berth_images::ImageError),
+    /// Pulling failed.
+    #[error(transparent)]
+    Pull(berth_images::ImageError),
     /// A move of data directories failed.
     #[error("cannot change the data directory")]
     Data(#[from] directory::DirectoryError),
@@ -116,6 +120,14 @@ impl Board {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(lane.to_owned(), doing);
     }
 
+    /// Notes how far a lane is with what it does.
+    pub fn say(&self, lane: &str, step: &str) {
+        let mut lanes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(doing) = lanes.get_mut(lane) {
+            doing.step = step.to_owned();
+        }
+    }
+
     /// The lane is at rest.
     pub fn end(&self, lane: &str) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(lane);
@@ -130,7 +142,7 @@ pub fn run_lane(host: &Host, board: &Board, lane: &str, steps: Vec<Step>) -> Vec
         let words = step.to_string();
         board.begin(lane, &words);
         let begun = Instant::now();
-        let result = run(host, &step);
+        let result = run(host, board, lane, &step);
         let took = begun.elapsed();
         let error = result.err().map(|error| files::chain(&error)).unwrap_or_default();
         let failed = !error.is_empty();
@@ -153,9 +165,10 @@ pub(crate) fn effect(step: &Step) -> Effect {
     }
 }
 
-fn run(host: &Host, step: &Step) -> Result<(), StepError> {
+fn run(host: &Host, board: &Board, lane: &str, step: &Step) -> Result<(), StepError> {
     match step {
-        Step::UnpackImage { reference } => unpack(host, reference),
+        Step::PullImage { reference } => image::pull(host, board, lane, reference),
+        Step::UnpackImage { reference } => image::unpack(host, reference),
         Step::MakeTemplate { dir, init, spec, owner } => {
             container::make_template(host, dir, init, spec, *owner)
         }
@@ -175,12 +188,4 @@ fn run(host: &Host, step: &Step) -> Result<(), StepError> {
         Step::RotateLog { path } => container::rotate_log(path),
         Step::Sql { socket_dir, verb } => sql::run(host, socket_dir, verb),
     }
-}
-
-fn unpack(host: &Host, reference: &str) -> Result<(), StepError> {
-    let missing = || StepError::NoImage { reference: reference.to_owned() };
-    let parsed = reference.parse().map_err(|_| missing())?;
-    let image = host.images.resolve(&parsed).map_err(StepError::Unpack)?.ok_or_else(missing)?;
-    host.images.unpack(&image, &berth_images::NoProgress).map_err(StepError::Unpack)?;
-    Ok(())
 }

@@ -312,6 +312,22 @@ Examples:
         #[command(flatten)]
         json: Json,
     },
+    /// Remove what no name, goal, container or last image that ran needs
+    #[command(after_help = "\
+Examples:
+  berth image gc --dry-run           what would go, and how much room it makes
+  berth image gc
+
+Safe beside pulls, unpacks and a running agent. Names are never removed: see image rm.")]
+    Gc(ImageGc),
+    /// Check every blob and every unpacked tree again
+    #[command(after_help = "\
+Examples:
+  berth image verify && echo all is well
+  berth image verify --json | jq '.damages[].path'
+
+Takes some seconds for each image, and room for one unpacked image. Changes nothing.")]
+    Verify(Json),
     /// Remove an image's name, and what no other name needs
     #[command(after_help = "\
 Example:
@@ -330,6 +346,16 @@ pub(super) struct ImagePull {
     #[arg(long)]
     pub(super) no_unpack: bool,
     /// Print what was pulled as JSON.
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(super) struct ImageGc {
+    /// Remove nothing, only say what would go.
+    #[arg(long)]
+    pub(super) dry_run: bool,
+    /// Print what went as JSON.
     #[arg(long)]
     pub(super) json: bool,
 }

@@ -1,18 +1,15 @@
 //! `berth image …`: the image store.
 
+mod collect;
 mod pull;
+mod verify;
 
-use std::{collections::BTreeSet, path::Path, process::ExitCode};
+use std::{path::Path, process::ExitCode};
 
-use berth_images::{BuildOptions, Digest, Image, Recipe, Reference, Store, build, builtin_recipes};
-use berth_runtime::State;
+use berth_images::{BuildOptions, Image, Recipe, Reference, Store, build, builtin_recipes};
 
 use super::{Failure, args, output, progress::Bar};
-use crate::{
-    config::Config,
-    host::{self, HostError},
-    plan::labels,
-};
+use crate::config::Config;
 
 pub(super) fn run(config: &Config, command: args::Image) -> Result<ExitCode, Failure> {
     let store = Store::open(&config.images_dir)?;
@@ -27,6 +24,8 @@ pub(super) fn run(config: &Config, command: args::Image) -> Result<ExitCode, Fai
         }
         args::Image::List(what) => return list(&store, what.json),
         args::Image::Inspect { reference, json } => inspect(&store, &reference, json.json)?,
+        args::Image::Gc(what) => collect::run(config, &store, &what)?,
+        args::Image::Verify(what) => return verify::run(&store, what.json),
         args::Image::Rm { reference } => remove(config, &store, &reference)?,
     }
     Ok(ExitCode::SUCCESS)
@@ -145,7 +144,7 @@ fn inspect(store: &Store, reference: &str, json: bool) -> Result<(), Failure> {
 
 fn remove(config: &Config, store: &Store, reference: &str) -> Result<(), Failure> {
     let parsed: Reference = reference.parse()?;
-    let removed = store.remove(&parsed, &in_use(config)?)?;
+    let removed = store.remove(&parsed, &collect::in_use(config)?)?;
     output::print(&format!(
         "removed {parsed}: {} blobs, {}{}\n",
         removed.blobs,
@@ -153,28 +152,4 @@ fn remove(config: &Config, store: &Store, reference: &str) -> Result<(), Failure
         if removed.tree { " and its tree" } else { "" }
     ))?;
     Ok(())
-}
-
-/// The images of all containers, whatever their state. One that can't be read could be of
-/// any image, so then nothing is removed.
-fn in_use(config: &Config) -> Result<BTreeSet<Digest>, Failure> {
-    let mut digests = BTreeSet::new();
-    let runtime = match host::open_runtime(config) {
-        Ok(runtime) => runtime,
-        // Without a run directory there can't be a container.
-        Err(HostError::NoRunDir { .. }) => return Ok(digests),
-        Err(error) => return Err(error.into()),
-    };
-    for (id, container) in runtime.list()? {
-        let container = container?;
-        if let State::Unknown { reason } = &container.state {
-            return Err(
-                format!("container {id} can't be judged, so nothing is removed: {reason}").into()
-            );
-        }
-        let record = container.record;
-        let label = record.as_ref().and_then(|record| record.labels.get(labels::IMAGE));
-        digests.extend(label.and_then(|digest| digest.parse::<Digest>().ok()));
-    }
-    Ok(digests)
 }

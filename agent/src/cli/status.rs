@@ -85,6 +85,7 @@ fn overview(document: &StatusDocument, colours: bool) -> String {
     for refusal in &document.refusals {
         text.push_str(&format!("refused: {refusal}\n"));
     }
+    text.push_str(&images_line(document));
     text
 }
 
@@ -113,6 +114,13 @@ fn agent_line(document: &StatusDocument, colours: bool) -> String {
             colours,
         ),
     }
+}
+
+fn images_line(document: &StatusDocument) -> String {
+    let Some(images) = &document.images else { return String::new() };
+    let taken = images.blob_bytes + images.tree_bytes + images.partial_bytes;
+    let (taken, free) = (output::bytes(taken), output::bytes(images.free_bytes));
+    format!("images take {taken}, {free} are free\n")
 }
 
 fn seconds_since(at: Timestamp) -> i64 {

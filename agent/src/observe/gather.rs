@@ -32,6 +32,7 @@ pub struct Gatherer {
 enum Found {
     Instance(EntryKey, Box<InstanceObservation>),
     Image(String, Observed<ImageFacts>),
+    ImageStore(Observed<berth_images::Usage>),
     Disk(Observed<u64>, Observed<berth_runtime::BlockDevice>),
     Strays(Vec<ContainerFacts>),
     Network(Observed<NetworkFacts>),
@@ -69,6 +70,9 @@ impl Gatherer {
             probes.push((name, Box::new(probe)));
         }
         let host = Arc::clone(&self.host);
+        let store = move || Found::ImageStore(probes::image_store(&host));
+        probes.push(("image store".to_owned(), Box::new(store)));
+        let host = Arc::clone(&self.host);
         let disk = move || {
             let (free, device) = probes::disk(&host);
             Found::Disk(free, device)
@@ -96,6 +100,7 @@ impl Observation {
             Found::Image(reference, image) => {
                 self.images.insert(reference, image);
             }
+            Found::ImageStore(usage) => self.image_store = usage,
             Found::Strays(strays) => self.strays = strays,
             Found::Network(network) => self.network = network,
             Found::Disk(free, device) => {
@@ -126,6 +131,7 @@ fn unknown(host: &Host, goals: &Goals, busy: BTreeMap<String, String>) -> Observ
     Observation {
         instances: goals.own.keys().map(|key| (key.clone(), instance())).collect(),
         images: references.map(|reference| (reference, late())).collect(),
+        image_store: late(),
         data_free_bytes: late(),
         data_device: late(),
         network: late(),

@@ -201,6 +201,8 @@ pub struct Observation {
     pub instances: BTreeMap<EntryKey, InstanceObservation>,
     /// The images that goals name, by reference.
     pub images: BTreeMap<String, Observed<ImageFacts>>,
+    /// What the image store takes.
+    pub image_store: Observed<berth_images::Usage>,
     /// Free bytes on the file system of the data directories.
     pub data_free_bytes: Observed<u64>,
     /// The disk that the data directories are on, for io limits.

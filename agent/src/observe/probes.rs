@@ -3,6 +3,7 @@
 use std::{
     net::{SocketAddr, TcpListener},
     path::Path,
+    sync::PoisonError,
     time::Duration,
 };
 
@@ -179,6 +180,11 @@ fn port_taken(
         Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => Observed::Present(address),
         Err(error) => Observed::Unknown(error.to_string()),
     }
+}
+
+pub(super) fn image_store(host: &Host) -> Observed<berth_images::Usage> {
+    let mut meter = host.image_meter.lock().unwrap_or_else(PoisonError::into_inner);
+    meter.measure(&host.images).map(Some).into()
 }
 
 pub(super) fn image(host: &Host, reference: &str) -> Observed<ImageFacts> {

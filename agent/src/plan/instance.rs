@@ -257,14 +257,18 @@ fn running(subject: &Subject<'_>, marker: &Marker, container: &ContainerFacts) -
 /// a new one can be made.
 fn replace(subject: &Subject<'_>, marker: &Marker) -> Decision {
     let next = start(subject, InstanceState::Down);
-    match next.blocked.or(next.waiting) {
-        None => Decision::act(InstanceState::Down, end_container(subject)),
-        Some(why) => {
-            let why = format!(
-                "its goal asks for a new container, which can't be made yet, so the old one runs \
-                 on: {why}"
-            );
-            Decision { blocked: Some(why), ..serve::hold(subject, marker) }
+    let words = |why| {
+        format!(
+            "its goal asks for a new container, which can't be made yet, so the old one runs on: \
+             {why}"
+        )
+    };
+    match (next.blocked, next.waiting) {
+        (None, None) => Decision::act(InstanceState::Down, end_container(subject)),
+        (Some(why), _) => Decision { blocked: Some(words(why)), ..serve::hold(subject, marker) },
+        (None, Some(why)) => {
+            let held = serve::hold(subject, marker);
+            Decision { waiting: held.waiting.clone().or_else(|| Some(words(why))), ..held }
         }
     }
 }

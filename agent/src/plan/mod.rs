@@ -110,6 +110,7 @@ pub fn plan(
         let waits = journal.get(lane).is_some_and(|remembered| remembered.waits(now));
         !waits && !observation.busy.contains_key(lane)
     });
+    shared::bound_pulls(&mut plan.shared, observation);
     bootstrap::one_clone_per_donor(&mut plan, observation);
     plan
 }

@@ -1,8 +1,9 @@
-//! What several instances need, made once: unpacked images, and initialised data
+//! What several instances need, made once: images pulled and unpacked, and initialised data
 //! directories to copy.
 
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
+use berth_images::Reference;
 use berth_model::goal::{GoalState, Goals};
 use berth_runtime::ContainerId;
 
@@ -19,6 +20,29 @@ use crate::{
 /// The lane in which an image is unpacked. The colon keeps it apart from entry keys.
 pub(super) fn image_lane(config_digest: &str) -> String {
     format!("image:{}", short(config_digest))
+}
+
+/// How the names of the lanes begin in which images are pulled.
+const PULL_LANE: &str = "pull:";
+/// Images pulled at the same time. More would only share the network and the disk.
+const PULLS_MAX: usize = 2;
+
+/// The lane in which an image is pulled; `None` if the agent may not pull it.
+pub(super) fn pull_lane(config: &Config, reference: &str) -> Option<String> {
+    let pullable = reference.parse().is_ok_and(|reference: Reference| reference.is_pullable());
+    (config.registries.by_agent && pullable).then(|| format!("{PULL_LANE}{reference}"))
+}
+
+/// Lets only so many pulls begin that no more than [`PULLS_MAX`] are under way.
+pub(super) fn bound_pulls(lanes: &mut BTreeMap<String, Vec<Step>>, observation: &Observation) {
+    let under_way = observation.busy.keys().filter(|lane| lane.starts_with(PULL_LANE)).count();
+    let mut left = PULLS_MAX.saturating_sub(under_way);
+    lanes.retain(|lane, _| {
+        let begins = lane.starts_with(PULL_LANE);
+        let may = !begins || left > 0;
+        left = left.saturating_sub(usize::from(begins));
+        may
+    });
 }
 
 /// How the names of the lanes begin in which templates are made.
@@ -58,8 +82,16 @@ pub(super) fn plan(
             continue;
         }
         let reference = entry.image.as_deref().unwrap_or(&config.image);
-        let Some(Observed::Present(image)) = observation.images.get(reference) else {
-            continue;
+        let image = match observation.images.get(reference) {
+            Some(Observed::Present(image)) => image,
+            Some(Observed::Absent) => {
+                if let Some(lane) = pull_lane(config, reference) {
+                    let pull = Step::PullImage { reference: reference.to_owned() };
+                    lanes.entry(lane).or_insert_with(|| vec![pull]);
+                }
+                continue;
+            }
+            Some(Observed::Unknown(_)) | None => continue,
         };
         match &image.tree {
             None => {

@@ -12,6 +12,11 @@ use crate::{data::Marker, mysql::SemiSyncRole};
 /// One thing to do.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Step {
+    /// Pull an image from a registry.
+    PullImage {
+        /// Its reference.
+        reference: String,
+    },
     /// Unpack an image.
     UnpackImage {
         /// Its reference.
@@ -178,6 +183,7 @@ impl fmt::Display for Peer {
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::PullImage { reference } => write!(f, "pull image {reference}"),
             Self::UnpackImage { reference } => write!(f, "unpack image {reference}"),
             Self::MakeTemplate { .. } => f.write_str("initialise a template data directory"),
             Self::CreateData { .. } => f.write_str("create data directory"),

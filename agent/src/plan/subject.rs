@@ -96,6 +96,9 @@ impl<'a> Subject<'a> {
                 return blocked(format!("image {reference} can't be examined: {why}"));
             }
             Some(Observed::Absent) | None => {
+                if let Some(lane) = shared::pull_lane(self.config, reference) {
+                    return Err(self.wait_for_pull(state, &lane));
+                }
                 return blocked(format!(
                     "image {reference} is not on this host; bring it with `berth image import` \
                      or `berth image build`"
@@ -113,6 +116,14 @@ impl<'a> Subject<'a> {
             return blocked(format!("image {reference} has no user mysql; name another image"));
         }
         Ok(tree)
+    }
+
+    /// Waiting for the image to be pulled, with how far that is.
+    fn wait_for_pull(&self, state: InstanceState, lane: &str) -> Decision {
+        let reference = self.image_reference();
+        let words = self.observation.busy.get(lane);
+        let far = words.and_then(|words| words.split_once(reference)).map_or("", |(_, far)| far);
+        self.wait_for(state, lane, &format!("image {reference} to be pulled{far}"))
     }
 
     /// Waiting for a shared lane; blocked with its error while that keeps failing.

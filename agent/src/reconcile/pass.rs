@@ -21,7 +21,7 @@ use crate::{
     files::{self, Durability, FileError},
     goal::{in_force, read},
     journal::{self, Journal},
-    observe::{Observation, Observed},
+    observe::{InstanceObservation, Observation, Observed, Purpose},
     plan::{self, Decision, LOOK_AGAIN, Plan},
     status,
     wake::{Reason, Waker},
@@ -155,12 +155,15 @@ impl<W: World> Loop<W> {
         self.goals = Arc::new(goals);
     }
 
-    /// Remembers which instances have data. That of a removed one may be gone.
+    /// Remembers which instances have data, and which image served. That of a removed one may be gone.
     fn learn(&mut self, observation: &Observation) {
         for (key, seen) in &observation.instances {
             let removed = self.goals.own[key].placed.entry.state == GoalState::Removed;
             if removed && seen.data == Observed::Absent {
                 self.journal.entry(key.to_string()).or_default().has_data = false;
+            }
+            if let Some(image) = serving_image(seen) {
+                self.journal.entry(key.to_string()).or_default().image_ran = Some(image.clone());
             }
             if matches!(seen.data, Observed::Present(DataFacts::Own { .. })) {
                 self.journal.entry(key.to_string()).or_default().has_data = true;
@@ -273,6 +276,13 @@ impl<W: World> Loop<W> {
         let tenth = unsigned(now.duration_since(since)) / 10;
         Some(tenth.max(LOOK_AGAIN))
     }
+}
+
+/// The image of a server that answers and was started to serve.
+fn serving_image(seen: &InstanceObservation) -> Option<&String> {
+    let container = seen.container.present()?;
+    let serves = container.purpose == Some(Purpose::Serve) && seen.server.present().is_some();
+    Some(&container.image_digest).filter(|image| serves && !image.is_empty())
 }
 
 fn unsigned(duration: SignedDuration) -> Duration {

@@ -48,6 +48,7 @@ pub(crate) struct World {
     pub(crate) config: Config,
     pub(crate) goals: Arc<Goals>,
     pub(crate) places: BTreeMap<EntryKey, Place>,
+    pub(crate) pulled: bool,
     pub(crate) unpacked: bool,
     pub(crate) template: bool,
     pub(crate) networks: Networks,
@@ -167,6 +168,7 @@ impl World {
             goals: Arc::new(entries::goals(&config, &[])),
             config,
             places: BTreeMap::new(),
+            pulled: true,
             unpacked: false,
             template: false,
             networks: Networks::default(),
@@ -199,6 +201,8 @@ impl World {
     /// Does one step. The error is what the real one would refuse it with.
     pub(crate) fn apply(&mut self, step: &Step) -> Result<(), String> {
         match step {
+            Step::PullImage { .. } => self.pulled = true,
+            Step::UnpackImage { .. } if !self.pulled => return Err("no such image".to_owned()),
             Step::UnpackImage { .. } => self.unpacked = true,
             Step::MakeTemplate { .. } => {
                 if !self.unpacked {

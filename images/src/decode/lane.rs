@@ -257,7 +257,7 @@ fn read_buffered(source: &mut impl BufRead, buffer: &mut [u8]) -> io::Result<usi
 }
 
 /// Reads until `buffer` is full or the source ends.
-fn fill(source: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
+pub(crate) fn fill(source: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
     let mut filled = 0;
     while filled < buffer.len() {
         match source.read(&mut buffer[filled..]) {

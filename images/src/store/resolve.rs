@@ -123,6 +123,13 @@ impl Store {
         }
     }
 
+    /// An image that no tag names any more.
+    pub(super) fn untagged(&self, tag: &Tag) -> Result<Image> {
+        let text = format!("untagged@{}", tag.manifest);
+        let reference = text.parse().expect("a name with a digest is a reference");
+        self.load(&reference, *tag).map(|(image, _)| image)
+    }
+
     fn load(&self, reference: &Reference, tag: Tag) -> Result<(Image, ImageManifest)> {
         let digest = tag.manifest;
         let place = self.blob_path(&digest).display().to_string();

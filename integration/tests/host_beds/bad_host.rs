@@ -199,7 +199,7 @@ fn a_damaged_layer_is_found_before_it_is_used() {
 }
 
 /// An OCI layout with an image that holds no server, made by another tool.
-fn tiny_image(dir: &Path) -> PathBuf {
+pub(super) fn tiny_image(dir: &Path) -> PathBuf {
     let content = dir.join("content");
     fs::create_dir(&content).unwrap();
     // A multiple of 512 bytes: umoci 0.4.7 does not fill the last block of a layer.

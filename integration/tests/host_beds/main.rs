@@ -9,6 +9,7 @@ mod converge;
 mod drift;
 mod faults;
 mod goal_files;
+mod images;
 mod seeds;
 mod service;
 mod states;

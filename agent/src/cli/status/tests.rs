@@ -41,7 +41,8 @@ fn the_table_has_a_row_for_each_instance() {
     assert_eq!(lines[1][..4], ["INSTANCE", "GOAL", "STATE", "PHASE"]);
     assert_eq!(lines[2][..6], ["h1-db1", "master", "master", "converged", "3m0s", "master"]);
     assert_eq!(lines[3][..7], ["h1-db2", "minion", "minion", "converged", "3m0s", "minion", "0s"]);
-    assert_eq!(lines.len(), 4);
+    assert_eq!(lines[4], ["images", "take", "0B,", "0B", "are", "free"]);
+    assert_eq!(lines.len(), 5);
 }
 
 #[test]

@@ -4,7 +4,7 @@ use berth_model::status::InstanceState::{Absent, Down, Master};
 use berth_runtime::Limits;
 
 use super::scene::{
-    Says::{Blocked, Nothing},
+    Says::{Blocked, Nothing, Waits},
     *,
 };
 use crate::{
@@ -242,7 +242,7 @@ fn a_server_is_not_ended_for_a_goal_that_cannot_be_met() {
             packed.decide(MASTER),
             Master,
             &[],
-            Blocked("to be unpacked"),
+            Waits("to be unpacked"),
         ),
     ]);
 }

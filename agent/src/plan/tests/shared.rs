@@ -153,3 +153,88 @@ fn each_image_has_its_own_lane() {
     }
     assert_eq!(lanes(&scene.plan()).len(), 2);
 }
+
+/// A host whose goals' images are in a registry only.
+fn far_away(change: impl FnOnce(&mut World)) -> Scene {
+    let mut config = config();
+    config.image = FAR.to_owned();
+    let mut world = World::new(config, &entries());
+    world.pulled = false;
+    change(&mut world);
+    Scene::of(&crate::testing::agent::Agent::new(world))
+}
+
+const FAR: &str = "registry.lan/mysql:8.4";
+
+#[test]
+fn instances_wait_for_the_image_to_be_pulled() {
+    let far = far_away(|_| {});
+    let lane = format!("pull:{FAR}");
+    assert_eq!(lanes(&far.plan()), std::slice::from_ref(&lane));
+    let pulling = far.clone().with(|scene| {
+        let words = format!("pull image {FAR}, 45% of 190 MiB");
+        scene.observation.busy.insert(lane.clone(), words);
+    });
+    assert_eq!(lanes(&pulling.plan()), [""; 0]);
+    let fails = failing(far.clone(), &lane);
+    assert_eq!(lanes(&fails.plan()), [""; 0], "not before its retry is due");
+    let forbidden = far_away(|world| world.config.registries.by_agent = false);
+    assert_eq!(lanes(&forbidden.plan()), [""; 0]);
+    table([
+        (
+            "not begun",
+            far.decide(MASTER),
+            Absent,
+            &[],
+            Waits("waiting for image registry.lan/mysql:8.4 to be pulled"),
+        ),
+        (
+            "under way",
+            pulling.decide(MINION),
+            Absent,
+            &[],
+            Waits("image registry.lan/mysql:8.4 to be pulled, 45% of 190 MiB"),
+        ),
+        (
+            "failing",
+            fails.decide(MASTER),
+            Absent,
+            &[],
+            Blocked("to be pulled, which fails: outer: inner"),
+        ),
+        (
+            "forbidden",
+            forbidden.decide(MASTER),
+            Absent,
+            &[],
+            Blocked("image registry.lan/mysql:8.4 is not on this host"),
+        ),
+    ]);
+}
+
+#[test]
+fn only_so_many_pulls_are_under_way() {
+    let three = |busy: usize| {
+        let mut config = config();
+        config.image = FAR.to_owned();
+        let entries = ["a", "b", "c"].map(|name| {
+            let port = 7000 + u16::from(name.as_bytes()[0]);
+            let image = format!("registry.lan/{name}:1");
+            master(name, port).with("cluster", name).with("image", image)
+        });
+        let mut world = World::new(config, &entries);
+        world.pulled = false;
+        let scene = Scene::of(&crate::testing::agent::Agent::new(world));
+        scene.with(|scene| {
+            for number in 0..busy {
+                scene.observation.busy.insert(format!("pull:x/{number}"), String::new());
+            }
+        })
+    };
+    assert_eq!(lanes(&three(0).plan()), ["pull:registry.lan/a:1", "pull:registry.lan/b:1"]);
+    assert_eq!(lanes(&three(1).plan()).len(), 1);
+    assert_eq!(lanes(&three(2).plan()).len(), 0);
+    // One that waits for its retry takes no other's place.
+    let failed = failing(three(0), "pull:registry.lan/a:1");
+    assert_eq!(lanes(&failed.plan()), ["pull:registry.lan/b:1", "pull:registry.lan/c:1"]);
+}

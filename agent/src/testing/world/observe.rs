@@ -38,7 +38,13 @@ impl World {
         };
         Observation {
             instances: instances.collect(),
-            images: references.map(|name| (name, Observed::Present(image.clone()))).collect(),
+            images: references
+                .map(|name| match self.pulled {
+                    true => (name, Observed::Present(image.clone())),
+                    false => (name, Observed::Absent),
+                })
+                .collect(),
+            image_store: Observed::Present(berth_images::Usage::default()),
             data_free_bytes: Observed::Present(1 << 40),
             data_device: Observed::Present(BlockDevice {
                 number: DeviceNumber { major: 254, minor: 16 },

@@ -4,6 +4,7 @@
 //! the drop of a goal to a master and two minions at work. `rest`: what the agent costs
 //! while nothing happens. `status`: how fast it answers, with the agent at work and stopped.
 //! `network`: limits on traffic, and what giving an address takes.
+//! `unpack`: an image unpacked, against umoci, podman and tar.
 //!
 //! Prints figures; asserts no timing. Needs root, and a machine that does nothing else.
 
@@ -13,6 +14,7 @@ mod containers;
 mod figures;
 mod fleet;
 mod network;
+mod unpack;
 
 fn main() {
     // The container bench starts helpers, which are copies of this program.
@@ -30,5 +32,8 @@ fn main() {
     }
     if runs("network") {
         network::run();
+    }
+    if runs("unpack") {
+        unpack::run();
     }
 }

@@ -196,7 +196,10 @@ fn is_host(host: &str) -> bool {
             && edge(label.chars().next_back())
             && label.chars().all(|c| c.is_ascii_alphanumeric() || c == '-')
     };
-    name.split('.').all(label) && port.is_none_or(|port| port.parse::<u16>().is_ok())
+    // `parse` alone would take a plus sign.
+    let number = |port: &str| port.bytes().all(|byte| byte.is_ascii_digit());
+    let port_fits = port.is_none_or(|port| number(port) && port.parse::<u16>().is_ok());
+    name.split('.').all(label) && port_fits
 }
 
 /// Runs of `a-z0-9`, between them one of `.`, `_`, `__` or any number of `-`.

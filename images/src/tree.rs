@@ -77,6 +77,18 @@ impl Tree {
         Ok(None)
     }
 
+    /// Whether a path, as seen in the container, is a directory. Symbolic links
+    /// end within the tree.
+    ///
+    /// # Errors
+    /// When it can't be examined.
+    pub fn has_directory(&self, path: &Path) -> Result<bool> {
+        let root = self.open()?;
+        let status = inroot::stat_in_root(root.as_fd(), path.as_os_str())
+            .map_err(|errno| opening(path)(errno.into()))?;
+        Ok(status.is_some_and(|it| it.st_mode & SFlag::S_IFMT.bits() == SFlag::S_IFDIR.bits()))
+    }
+
     fn open(&self) -> Result<OwnedFd> {
         inroot::open_root(&self.root).map_err(opening(&self.root))
     }

@@ -6,6 +6,7 @@
 
 use std::{
     fs::{self, File},
+    os::unix::fs::symlink,
     path::{Path, PathBuf},
     process::Command,
     sync::OnceLock,
@@ -13,7 +14,7 @@ use std::{
 };
 
 use nix::fcntl::{Flock, FlockArg};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::{program, until};
 
@@ -48,6 +49,32 @@ pub fn store() -> PathBuf {
 #[must_use]
 pub fn root_fs() -> PathBuf {
     image().root_fs.clone()
+}
+
+/// The image as an OCI layout at `path`, tagged `1`. Its blobs are the store's own: it is to
+/// be read only.
+///
+/// # Panics
+/// It can't be written.
+pub fn layout(path: &Path) {
+    let place = place();
+    let store = store();
+    let config = place.join("berth.toml");
+    let found: Value =
+        serde_json::from_str(&berth(&config, &["inspect", REFERENCE, "--json"])).unwrap();
+    let digest = &found["summary"]["manifest_digest"];
+    let hex = digest.as_str().unwrap().trim_start_matches("sha256:");
+    fs::create_dir_all(path.join("blobs")).unwrap();
+    symlink(store.join("blobs/sha256"), path.join("blobs/sha256")).unwrap();
+    let manifest = json!({
+        "mediaType": "application/vnd.oci.image.manifest.v1+json",
+        "digest": digest,
+        "size": fs::metadata(path.join("blobs/sha256").join(hex)).unwrap().len(),
+        "annotations": {"org.opencontainers.image.ref.name": "1"},
+    });
+    fs::write(path.join("oci-layout"), r#"{"imageLayoutVersion":"1.0.0"}"#).unwrap();
+    let index = json!({"schemaVersion": 2, "manifests": [manifest]});
+    fs::write(path.join("index.json"), index.to_string()).unwrap();
 }
 
 fn place() -> PathBuf {

@@ -328,6 +328,14 @@ Examples:
 
 Takes some seconds for each image, and room for one unpacked image. Changes nothing.")]
     Verify(Json),
+    /// Print an image's bill of materials: an SPDX document
+    #[command(after_help = "\
+Example:
+  berth image sbom berth/mysql:9.7 | jq -r '.packages[] | [.name, .versionInfo] | @tsv'")]
+    Sbom {
+        /// An image that was built here.
+        reference: String,
+    },
     /// Remove an image's name, and what no other name needs
     #[command(after_help = "\
 Example:

@@ -26,6 +26,7 @@ pub(super) fn run(config: &Config, command: args::Image) -> Result<ExitCode, Fai
         args::Image::Inspect { reference, json } => inspect(&store, &reference, json.json)?,
         args::Image::Gc(what) => collect::run(config, &store, &what)?,
         args::Image::Verify(what) => return verify::run(&store, what.json),
+        args::Image::Sbom { reference } => sbom(&store, &reference)?,
         args::Image::Rm { reference } => remove(config, &store, &reference)?,
     }
     Ok(ExitCode::SUCCESS)
@@ -139,6 +140,19 @@ fn inspect(store: &Store, reference: &str, json: bool) -> Result<(), Failure> {
     }
     let text: String = lines.iter().map(|(name, value)| format!("{name:<11} {value}\n")).collect();
     output::print(&text)?;
+    Ok(())
+}
+
+fn sbom(store: &Store, reference: &str) -> Result<(), Failure> {
+    let image = find(store, reference)?;
+    let Some(document) = store.sbom(&image)? else {
+        return Err(format!(
+            "image {} has no bill of materials; those built by `berth image build` have",
+            image.reference
+        )
+        .into());
+    };
+    output::print(&format!("{}\n", String::from_utf8_lossy(&document)))?;
     Ok(())
 }
 

@@ -135,6 +135,8 @@ pub struct TreeFacts {
     pub owner: Option<(u32, u32)>,
     /// The environment that the image asks for.
     pub env: Vec<String>,
+    /// The image's VOLUMEs that are directories in it: it expects to write there.
+    pub volumes: Vec<PathBuf>,
     /// Whether a data directory initialised from it is there to copy.
     pub template: bool,
 }

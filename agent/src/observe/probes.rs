@@ -2,7 +2,7 @@
 
 use std::{
     net::{SocketAddr, TcpListener},
-    path::Path,
+    path::{Path, PathBuf},
     sync::PoisonError,
     time::Duration,
 };
@@ -195,8 +195,11 @@ pub(super) fn image(host: &Host, reference: &str) -> Observed<ImageFacts> {
     let facts = host.images.inspect(&reference).and_then(|found| {
         let Some(found) = found else { return Ok(None) };
         let digest = found.image.config_digest.to_string();
-        let env = found.image.config.config().as_ref().and_then(|config| config.env().clone());
-        let tree = found.tree.map(|tree| tree_facts(host, &tree, &digest, env)).transpose()?;
+        let config = found.image.config.config().as_ref();
+        let env = config.and_then(|config| config.env().clone()).unwrap_or_default();
+        let volumes = config.and_then(|config| config.volumes().clone()).unwrap_or_default();
+        let facts = |tree| tree_facts(host, &tree, &digest, env, &volumes);
+        let tree = found.tree.map(facts).transpose()?;
         Ok(Some(ImageFacts { config_digest: digest, tree }))
     });
     facts.into()
@@ -206,14 +209,22 @@ fn tree_facts(
     host: &Host,
     tree: &Tree,
     digest: &str,
-    env: Option<Vec<String>>,
+    env: Vec<String>,
+    wanted: &[String],
 ) -> berth_images::Result<TreeFacts> {
     let template = template_dir(&host.config, digest);
+    let mut volumes = Vec::new();
+    for volume in wanted.iter().map(PathBuf::from) {
+        if tree.has_directory(&volume)? {
+            volumes.push(volume);
+        }
+    }
     Ok(TreeFacts {
         root: tree.root.clone(),
         mysqld: tree.find_executable("mysqld")?,
         owner: tree.user("mysql")?.map(|user| (user.uid, user.gid)),
-        env: env.unwrap_or_default(),
+        env,
+        volumes,
         template: data::template_is_ready(&template),
     })
 }

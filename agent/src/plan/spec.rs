@@ -7,7 +7,7 @@ use std::{
     collections::BTreeMap,
     ffi::OsString,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
-    path::{Path, PathBuf},
+    path::{Component, Path, PathBuf},
 };
 
 use berth_model::goal as model;
@@ -145,6 +145,11 @@ fn container(
         bind(tmp_dir.clone(), "/tmp"),
     ];
     spec.tmpfs.retain(|tmpfs| tmpfs.destination != Path::new("/tmp"));
+    let mut dirs = vec![(socket_dir, owner), (tmp_dir, owner)];
+    for (dir, destination) in volumes(&subject.dir(), tree) {
+        spec.mounts.push(Bind { source: dir.clone(), destination, read_only: false });
+        dirs.push((dir, owner));
+    }
     spec.limits = limits;
     if let Some(place) = place {
         spec.network = Network::Namespace(place.namespace.clone());
@@ -160,10 +165,26 @@ fn container(
         let at = AddressFacts { pool: pool.clone(), ip: place.address };
         spec.labels.insert(labels::NETWORK.to_owned(), at.label());
     }
-    Ok(Step::StartContainer {
-        spec: Box::new(spec),
-        dirs: vec![(socket_dir, owner), (tmp_dir, owner)],
-    })
+    Ok(Step::StartContainer { spec: Box::new(spec), dirs })
+}
+
+/// Directories of the instance for what the image expects to write besides its data: its
+/// VOLUMEs, as far as nothing else is mounted there.
+fn volumes(instance_dir: &Path, tree: &TreeFacts) -> Vec<(PathBuf, PathBuf)> {
+    let mounted = [DATA_IN_CONTAINER, "/run", "/tmp"].map(Path::new);
+    let free = |volume: &&PathBuf| {
+        // Neither below one of them nor above: `/var/run` is `/run` in every image.
+        let clash = |other: &Path| volume.starts_with(other) || other.starts_with(volume);
+        volume.is_absolute()
+            && !volume.components().any(|part| part == Component::ParentDir)
+            && !volume.starts_with("/var/run")
+            && !mounted.iter().any(|other| clash(other))
+    };
+    let named = |volume: &PathBuf| {
+        let parts: Vec<_> = volume.iter().skip(1).map(|part| part.to_string_lossy()).collect();
+        (instance_dir.join(format!("volume-{}", parts.join("-"))), volume.clone())
+    };
+    tree.volumes.iter().filter(free).map(named).collect()
 }
 
 /// All addresses of a network namespace of its own, which has one, and its loopback.
@@ -294,3 +315,6 @@ pub(super) fn limits_change(subject: &Subject<'_>, container: &ContainerFacts) -
     (wanted != container.limits)
         .then(|| Step::SetLimits { id: subject.container_id(), limits: Box::new(wanted) })
 }
+
+#[cfg(test)]
+mod tests;

@@ -67,6 +67,7 @@ fn bad_references_are_refused_with_the_text() {
         "-a.example/b",
         "a.example:99999/b",
         "a.example:/b",
+        "a.example:+80/b",
         "a\0",
         "a+b",
         "é",

@@ -10,6 +10,7 @@ mod drift;
 mod faults;
 mod goal_files;
 mod images;
+mod percona;
 mod seeds;
 mod service;
 mod states;

@@ -63,6 +63,7 @@ impl World {
             mysqld: Some("/usr/sbin/mysqld".into()),
             owner: Some(OWNER),
             env: vec!["PATH=/usr/sbin:/usr/bin".to_owned()],
+            volumes: vec!["/var/lib/mysql".into()],
             template: self.template,
         }
     }

@@ -33,7 +33,6 @@ use crate::{
     plan::{Step, labels},
 };
 
-use network::LOCAL;
 pub(crate) use network::Networks;
 
 /// The digest of the one image of this world.
@@ -182,8 +181,7 @@ impl World {
 
     /// Gives the host other goals. What there is, stays.
     pub(crate) fn set_goals(&mut self, entries: &[Entry]) {
-        let goals = Arc::new(entries::goals(&self.config, entries));
-        self.adopt(&goals);
+        self.adopt(&Arc::new(entries::goals(&self.config, entries)));
     }
 
     /// Gives the host the goals that its agent has read.
@@ -202,7 +200,6 @@ impl World {
     pub(crate) fn apply(&mut self, step: &Step) -> Result<(), String> {
         match step {
             Step::PullImage { .. } => self.pulled = true,
-            Step::UnpackImage { .. } if !self.pulled => return Err("no such image".to_owned()),
             Step::UnpackImage { .. } => self.unpacked = true,
             Step::MakeTemplate { .. } => {
                 if !self.unpacked {
@@ -316,7 +313,7 @@ impl World {
         self.servers_made += 1;
         let pid = 1000 + self.servers_made;
         let network = self.network_of(&label(labels::NETWORK), &key)?;
-        let at = SocketAddr::new(network.as_ref().map_or(LOCAL, |at| at.ip), port);
+        let at = SocketAddr::new(network.as_ref().map_or(network::LOCAL, |at| at.ip), port);
         let taken = purpose == Purpose::Serve && self.serving(at).is_some();
         let now = self.now;
         let place = self.place(&key);
@@ -386,7 +383,7 @@ impl World {
 impl Container {
     /// Where its server listens.
     pub(crate) fn address(&self) -> SocketAddr {
-        SocketAddr::new(self.network.as_ref().map_or(LOCAL, |at| at.ip), self.port)
+        SocketAddr::new(self.network.as_ref().map_or(network::LOCAL, |at| at.ip), self.port)
     }
 }
 

@@ -9,7 +9,8 @@ use berth_model::{
 use berth_runtime::{BlockDevice, DeviceNumber, Via};
 
 use super::{
-    Container, DIGEST, Database, Directory, LOCAL, OWNER, Place, Process, Server, World, time,
+    Container, DIGEST, Database, Directory, OWNER, Place, Process, Server, World, network::LOCAL,
+    time,
 };
 use crate::{
     data::{DataFacts, DataState},

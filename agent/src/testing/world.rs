@@ -342,24 +342,6 @@ impl World {
         Ok(())
     }
 
-    /// kill -9 of an instance's server, if one runs.
-    pub(crate) fn kill(&mut self, key: &EntryKey) {
-        self.end(key, ExitStatus::Signal(9));
-    }
-
-    /// The server of an instance ends, if it runs.
-    fn end(&mut self, key: &EntryKey, how: ExitStatus) {
-        let place = self.place(key);
-        let Some(server) = place.server() else { return };
-        let was_cloning = server.cloning.is_some();
-        if let (true, Some(data)) = (was_cloning, &mut place.data) {
-            data.database.torn = true;
-        }
-        if let Some(container) = &mut place.container {
-            container.process = Process::Exited(exit(how));
-        }
-    }
-
     /// The instance whose server can be reached there, if there is one.
     fn serving(&self, at: SocketAddr) -> Option<&EntryKey> {
         let reachable = self.places.iter().find(|(_, place)| {

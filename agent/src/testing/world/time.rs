@@ -13,6 +13,24 @@ pub(super) fn uuid(server: u32) -> String {
 }
 
 impl World {
+    /// kill -9 of an instance's server, if one runs.
+    pub(crate) fn kill(&mut self, key: &EntryKey) {
+        self.end(key, ExitStatus::Signal(9));
+    }
+
+    /// The server of an instance ends, if it runs.
+    pub(super) fn end(&mut self, key: &EntryKey, how: ExitStatus) {
+        let place = self.place(key);
+        let Some(server) = place.server() else { return };
+        let was_cloning = server.cloning.is_some();
+        if let (true, Some(data)) = (was_cloning, &mut place.data) {
+            data.database.torn = true;
+        }
+        if let Some(container) = &mut place.container {
+            container.process = Process::Exited(exit(how));
+        }
+    }
+
     /// Some seconds pass: servers come up, clients write, replicas follow, clones end.
     pub(crate) fn tick(&mut self) {
         self.now += SignedDuration::from_secs(5);

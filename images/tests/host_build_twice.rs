@@ -4,6 +4,7 @@
 
 mod common;
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -80,18 +81,16 @@ fn nothing_of_the_build_is_left(root: &Path) {
 fn the_packages_are_told(store: &Store, built: &Built, root: &Path) {
     let query = ["--show", "--showformat=${Package}=${Version}\n"];
     let listed = common::run(Command::new("dpkg-query").arg("--root").arg(root).args(query));
-    let mut listed: Vec<&str> = listed.lines().collect();
-    listed.sort_unstable();
+    let listed: BTreeSet<&str> = listed.lines().collect();
     let annotation = &built.image.annotations[berth_images::PACKAGES_ANNOTATION];
-    assert_eq!(annotation.split(' ').collect::<Vec<_>>(), listed);
+    assert_eq!(annotation.split(' ').collect::<BTreeSet<_>>(), listed);
     let sbom = store.sbom(&built.image).unwrap().unwrap();
     let sbom: serde_json::Value = serde_json::from_slice(&sbom).unwrap();
     let text =
         |package: &serde_json::Value, field: &str| package[field].as_str().unwrap().to_owned();
-    let mut told: Vec<String> = sbom["packages"].as_array().unwrap()[1..]
+    let told: BTreeSet<String> = sbom["packages"].as_array().unwrap()[1..]
         .iter()
         .map(|package| format!("{}={}", text(package, "name"), text(package, "versionInfo")))
         .collect();
-    told.sort_unstable();
-    assert_eq!(told, listed);
+    assert_eq!(told.iter().map(String::as_str).collect::<BTreeSet<_>>(), listed);
 }

@@ -4,7 +4,8 @@
 //! the drop of a goal to a master and two minions at work. `rest`: what the agent costs
 //! while nothing happens. `status`: how fast it answers, with the agent at work and stopped.
 //! `network`: limits on traffic, and what giving an address takes.
-//! `unpack`: an image unpacked, against umoci, podman and tar.
+//! `unpack`: an image unpacked, against umoci, podman and tar. `pull`: one pulled from a
+//! registry and unpacked, against podman.
 //!
 //! Prints figures; asserts no timing. Needs root, and a machine that does nothing else.
 
@@ -14,6 +15,7 @@ mod containers;
 mod figures;
 mod fleet;
 mod network;
+mod pull;
 mod unpack;
 
 fn main() {
@@ -35,5 +37,8 @@ fn main() {
     }
     if runs("unpack") {
         unpack::run();
+    }
+    if runs("pull") {
+        pull::run();
     }
 }

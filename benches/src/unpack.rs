@@ -17,18 +17,18 @@ use berth_integration::{image, program};
 
 use crate::figures::{Figures, ratio};
 
-const ROUNDS: usize = 5;
+pub(crate) const ROUNDS: usize = 5;
 /// ext4 gives no inode again within five seconds of its deletion, and searches
 /// for others: whoever came next would pay for it.
 const SETTLE: Duration = Duration::from_secs(6);
 const MEMORY_POLL: Duration = Duration::from_millis(2);
 
 /// Something that unpacks into a directory of its own.
-struct Contender {
+pub(crate) struct Contender {
     name: &'static str,
     /// The command, and the directories that it fills.
     command: Box<dyn Fn() -> (Vec<Command>, Vec<PathBuf>)>,
-    figures: Figures,
+    pub(crate) figures: Figures,
     peak_kib: u64,
 }
 
@@ -47,10 +47,7 @@ pub(crate) fn run() {
             contender.take_turn();
         }
     }
-    for contender in &contenders {
-        contender.figures.print(&format!("unpack: {}", contender.name));
-        println!("  peak memory {} MiB", contender.peak_kib / 1024);
-    }
+    contenders.iter().for_each(|contender| contender.print("unpack"));
     let [gzip, zstd, umoci, podman, tar] = &contenders;
     for peer in [umoci, podman, tar] {
         ratio(&gzip.figures, &peer.figures, &format!("{} (ours: gzip)", peer.name));
@@ -59,14 +56,14 @@ pub(crate) fn run() {
 }
 
 impl Contender {
-    fn new(
+    pub(crate) fn new(
         name: &'static str,
         command: impl Fn() -> (Vec<Command>, Vec<PathBuf>) + 'static,
     ) -> Self {
         Self { name, command: Box::new(command), figures: Figures::default(), peak_kib: 0 }
     }
 
-    fn take_turn(&mut self) {
+    pub(crate) fn take_turn(&mut self) {
         let (commands, fills) = (self.command)();
         fills.iter().for_each(|directory| clear(directory));
         nix::unistd::sync();
@@ -79,6 +76,21 @@ impl Contender {
         self.figures.add(begun.elapsed());
         fills.iter().for_each(|directory| clear(directory));
     }
+
+    /// Its figures, as those of `what`.
+    pub(crate) fn print(&self, what: &str) {
+        self.figures.print(&format!("{what}: {}", self.name));
+        println!("  peak memory {} MiB", self.peak_kib / 1024);
+    }
+}
+
+/// Podman's pull into directories of its own, without the image.
+pub(crate) fn podman_command(root: &Path, run: &Path) -> Command {
+    let mut command = Command::new("podman");
+    command.arg("--root").arg(root).arg("--runroot").arg(run);
+    command.args(["--storage-driver", "overlay", "--cgroup-manager", "cgroupfs"]);
+    command.args(["--runtime", "runc", "pull", "--quiet"]);
+    command
 }
 
 /// Waits for the end, and gives the most memory that was seen in use, in KiB.
@@ -112,7 +124,7 @@ fn run_command(command: &mut Command) {
 }
 
 /// The image in gzip and in zstd.
-fn layouts(dir: &Path) -> (PathBuf, PathBuf) {
+pub(crate) fn layouts(dir: &Path) -> (PathBuf, PathBuf) {
     let given = std::env::var_os("BERTH_BENCH_LAYOUT").map(PathBuf::from);
     let base = given.unwrap_or_else(|| {
         let base = dir.join("base");
@@ -169,10 +181,8 @@ fn podman(dir: &Path, layout: &Path) -> Contender {
     let (root, run) = (dir.join("podman"), dir.join("podman-run"));
     let image = format!("oci:{}:1", layout.display());
     Contender::new("podman pull", move || {
-        let mut command = Command::new("podman");
-        command.arg("--root").arg(&root).arg("--runroot").arg(&run);
-        command.args(["--storage-driver", "overlay", "--cgroup-manager", "cgroupfs"]);
-        command.args(["pull", "--quiet", &image]);
+        let mut command = podman_command(&root, &run);
+        command.arg(&image);
         (vec![command], vec![root.clone(), run.clone()])
     })
 }

@@ -1,11 +1,6 @@
 //! Images that the agent brings by itself, and what is kept of them.
 
-use std::{
-    fs,
-    io::Write,
-    os::unix::fs::symlink,
-    path::{Path, PathBuf},
-};
+use std::{fs, io::Write};
 
 use berth_integration::{Bed, Entry, Options, image};
 use berth_model::status::{InstanceState, Phase};
@@ -16,27 +11,6 @@ use super::bad_host::tiny_image;
 #[path = "../../../images/tests/registry/server.rs"]
 mod registry;
 use registry::Registry;
-
-/// The tests' image as an OCI layout that borrows the store's blobs.
-fn layout(dir: &Path) -> PathBuf {
-    let layout = dir.join("mysql-layout");
-    fs::create_dir(&layout).unwrap();
-    let store = image::store();
-    symlink(store.join("blobs"), layout.join("blobs")).unwrap();
-    fs::write(layout.join("oci-layout"), r#"{"imageLayoutVersion":"1.0.0"}"#).unwrap();
-    let key = image::REFERENCE.replace('/', "+");
-    let tag = fs::read_to_string(store.join("refs").join(format!("docker.io+{key}"))).unwrap();
-    let digest = tag.lines().next().unwrap();
-    let blob = store.join("blobs/sha256").join(digest.trim_start_matches("sha256:"));
-    let index = json!({"schemaVersion": 2, "manifests": [{
-        "mediaType": "application/vnd.oci.image.manifest.v1+json",
-        "digest": digest,
-        "size": fs::metadata(blob).unwrap().len(),
-        "annotations": {"org.opencontainers.image.ref.name": "1"},
-    }]});
-    fs::write(layout.join("index.json"), index.to_string()).unwrap();
-    layout
-}
 
 fn image_command(bed: &Bed, arguments: &[&str]) -> (bool, String) {
     let output = bed.berth(&[&["image"], arguments].concat());
@@ -59,7 +33,8 @@ fn the_agent_pulls_what_a_goal_names() {
     let missing = format!("image {first} to be pulled, which fails: cannot pull {first}");
     let told = bed.await_blocked(&key, &missing);
     assert!(told.blocked.unwrap().contains("has no manifest mysql:1"));
-    let layout = layout(bed.dir());
+    let layout = bed.dir().join("mysql-layout");
+    image::layout(&layout);
     registry.push(&layout, "mysql:1", &[]);
     let status = bed.await_converged(&[entry(&first)]);
     let pull = format!("pull image {first}");

@@ -4,7 +4,6 @@ use super::{
     Cause, Deadline, Error, Result, Server,
     credentials::Secret,
     sql::{Sql, literal},
-    verbs::NO_SUCH_THREAD,
 };
 
 /// Whom to clone from.
@@ -60,30 +59,6 @@ impl Server {
             Ok(_) => CloneOutcome::Restarting,
             Err(cause) => outcome(cause),
         })
-    }
-
-    /// Tells a clone that runs on this recipient to end; none running is no error. It ends
-    /// soon after, as the clone status shows. The data that were here are gone.
-    ///
-    /// The statement is interrupted, not its session: `KILL` waits with the clone for a donor
-    /// that is dead (measured on 9.7.4: more than a minute).
-    ///
-    /// # Errors
-    /// [`Error::AbortClone`].
-    pub fn abort_clone(&mut self, deadline: Deadline) -> Result<()> {
-        self.interrupt_clone(deadline)
-            .map_err(|cause| Error::AbortClone { server: self.name().to_owned(), cause })
-    }
-
-    fn interrupt_clone(&mut self, deadline: Deadline) -> std::result::Result<(), Cause> {
-        let status = self.read_clone_status(deadline)?;
-        let Some(session) = status.and_then(|status| status.session) else {
-            return Ok(());
-        };
-        match self.query(format!("KILL QUERY {session}"), deadline) {
-            Ok(_) | Err(Cause::Server { errno: NO_SUCH_THREAD, .. }) => Ok(()),
-            Err(cause) => Err(cause),
-        }
     }
 }
 

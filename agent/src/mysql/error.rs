@@ -178,8 +178,6 @@ operations! {
     SetGlobal => "can't set a global variable",
     /// Cloning from a donor.
     Clone => "can't clone",
-    /// Stopping a clone.
-    AbortClone => "can't stop the clone",
     /// Making the accounts that other hosts log in with.
     EnsureAccounts => "can't set up the accounts",
 }

@@ -46,11 +46,13 @@ impl Rest {
             let all = status.refusals.iter();
             all.filter(|refusal| refusal.location.file == path).cloned().collect()
         };
-        let what = format!("{count} refusals of {file}");
-        let status = self.bed.await_status(&what, |status| of_file(status).len() == count);
+        let what = format!("{count} refusals of {file}, and nothing else wrong");
+        let status = self.bed.await_status(&what, |status| {
+            let kept = &status.instances[&self.entry.key()];
+            let goes_on = (kept.phase, kept.goal.standing);
+            of_file(status).len() == count && goes_on == (Phase::Converged, GoalStanding::Current)
+        });
         let refusals = of_file(&status);
-        let kept = &status.instances[&self.entry.key()];
-        assert_eq!((kept.phase, kept.goal.standing), (Phase::Converged, GoalStanding::Current));
         self.is_unharmed();
         let shown = String::from_utf8_lossy(&self.bed.berth(&["status"]).stdout).into_owned();
         for refusal in &refusals {
@@ -118,11 +120,12 @@ fn files_that_are_no_goal_files(rest: &Rest) {
     rest.refuses(&format!("{whole}}}"), whole.lines().count() + 1, &["trailing"]);
 
     let path = rest.bed.goal_dir().join(BAD);
-    fs::write(&path, b"{\"bed-x\": \"\xff\"}").unwrap();
+    let new = rest.bed.goal_dir().join(".new");
+    fs::write(&new, b"{\"bed-x\": \"\xff\"}").unwrap();
+    fs::rename(&new, &path).unwrap();
     assert!(rest.refused(BAD, 1)[0].to_string().contains("UTF-8"));
     rest.clear(BAD);
 
-    let new = rest.bed.goal_dir().join(".large");
     let mut large = fs::File::create(&new).unwrap();
     large.write_all(b"{").unwrap();
     for _ in 0..100 {

@@ -33,7 +33,10 @@ pub(crate) struct Contender {
 }
 
 pub(crate) fn run() {
-    let dir = tempfile::Builder::new().prefix("berth-bench-").tempdir_in("/var/tmp").unwrap();
+    // podman makes an image's name of the path, and that must be in lower case.
+    let prefix = format!("berth-bench-{}", std::process::id());
+    let dir =
+        tempfile::Builder::new().prefix(&prefix).rand_bytes(0).tempdir_in("/var/tmp").unwrap();
     let (gzip, zstd) = layouts(dir.path());
     let mut contenders = [
         berth(dir.path(), "berth, gzip", &gzip),

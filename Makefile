@@ -46,6 +46,23 @@ demo-fleet-stop: ## Stop the fleet demo; its data stays in .demo-fleet/
 demo-fleet-clean: demo-fleet-stop ## Stop the fleet demo and remove all it made
 	scripts/demo-fleet clean
 
+.PHONY: package
+package: build ## Make a Debian package, target/debian/berth_*.deb
+	scripts/package $(BERTH)
+
+.PHONY: vm
+vm: deps-vm ## A shell on a host with systemd in a virtual machine (root); Ctrl-A X ends it
+	$(CARGO) build --locked -p berth-integration --bins
+	target/debug/berth-vm shell $(wildcard $(PACKAGE))
+
+.PHONY: test-vm
+test-vm: deps-vm ## Test a whole host with systemd in a virtual machine (root); NAMES="power"
+	scripts/test-vm $(NAMES)
+
+.PHONY: deps-vm
+deps-vm:
+	scripts/install-deps vm
+
 .PHONY: test
 test: deps ## Run all tests: lints, pure, loop and host tiers (root)
 	scripts/test

@@ -11,6 +11,7 @@ use std::{
     collections::BTreeMap,
     fs, io,
     net::{IpAddr, Ipv4Addr},
+    ops::RangeInclusive,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -85,6 +86,7 @@ struct RawConfig {
     memory: Option<ByteSize>,
     bind_address: IpAddr,
     interval: String,
+    probe_timeout: String,
     hosts: BTreeMap<String, String>,
     network: RawNetwork,
     registries: RawRegistries,
@@ -106,6 +108,7 @@ impl Default for RawConfig {
             memory: None,
             bind_address: Ipv4Addr::UNSPECIFIED.into(),
             interval: "30s".into(),
+            probe_timeout: "1s".into(),
             hosts: BTreeMap::new(),
             network: RawNetwork::default(),
             registries: RawRegistries::default(),
@@ -142,6 +145,8 @@ pub struct Config {
     pub bind_address: IpAddr,
     /// Time between passes when nothing happens.
     pub interval: Duration,
+    /// How long a server may take to answer all that a pass asks of it.
+    pub probe_timeout: Duration,
     /// Addresses of hosts that the system's resolver doesn't know.
     pub hosts: BTreeMap<String, String>,
     /// The network of instances that have addresses of their own.
@@ -182,12 +187,15 @@ impl Config {
             found,
             expected,
         };
-        let interval = humantime::parse_duration(&raw.interval)
-            .ok()
-            .filter(|interval| (1..=3600).contains(&interval.as_secs()))
-            .ok_or_else(|| {
-                value("interval", format!("{:?}", raw.interval), "1s to 1h, such as \"30s\"")
-            })?;
+        let time = |field, text: &str, seconds: RangeInclusive<u64>, expected| {
+            humantime::parse_duration(text)
+                .ok()
+                .filter(|time| seconds.contains(&time.as_secs()))
+                .ok_or_else(|| value(field, format!("{text:?}"), expected))
+        };
+        let interval = time("interval", &raw.interval, 1..=3600, "1s to 1h, such as \"30s\"")?;
+        let probe_timeout =
+            time("probe_timeout", &raw.probe_timeout, 1..=59, "1s to 59s, such as \"1s\"")?;
         let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | '/');
         if raw.cgroup.is_empty() || raw.cgroup.contains("..") || !raw.cgroup.chars().all(plain) {
             let found = format!("{:?}", raw.cgroup);
@@ -221,6 +229,7 @@ impl Config {
             memory_bytes: raw.memory.map_or_else(memory_for_instances, |size| Ok(size.get()))?,
             bind_address: raw.bind_address,
             interval,
+            probe_timeout,
             hosts: raw.hosts,
             network,
             registries,

@@ -49,6 +49,7 @@ pub(crate) fn config() -> Config {
         memory_bytes: 64 << 30,
         bind_address: std::net::Ipv4Addr::UNSPECIFIED.into(),
         interval: Duration::from_secs(30),
+        probe_timeout: Duration::from_secs(1),
         hosts: BTreeMap::new(),
         network: crate::config::Network::default(),
         registries: crate::config::Registries::default(),

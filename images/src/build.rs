@@ -42,6 +42,7 @@ use oci_spec::image::{
 pub use builtin::builtin_recipes;
 pub use layer::Compression;
 pub use recipe::Recipe;
+pub use sources::machine_mirror;
 
 use crate::error::{ImageError, Result, reading};
 use crate::progress::Progress;

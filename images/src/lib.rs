@@ -26,6 +26,7 @@ mod tarstream;
 mod tree;
 mod unpack;
 
+pub use build::machine_mirror;
 pub use build::{
     BuildError, BuildOptions, Built, Compression, EXPIRED_ANNOTATION, PACKAGES_ANNOTATION, Recipe,
     build, builtin_recipes,

@@ -11,6 +11,8 @@
 //! many beds there are, and keeps their ports apart. What a killed test program leaves is
 //! recognised by its name, which holds its owner, and removed by the next ([`sweep`]).
 //!
+//! [`vm`] has a host of another kind: a virtual machine with systemd, disks and a plug.
+//!
 //! [`image`] has the image that all beds run, built once per checkout by the program itself.
 //!
 //! No expectation of any test is here; and what goes wrong here is a panic, because a bed
@@ -34,6 +36,7 @@ pub mod reaper;
 pub mod seed;
 pub mod sweep;
 pub mod switch;
+pub mod vm;
 pub mod wait;
 
 pub use bed::{Bed, Options, Site};

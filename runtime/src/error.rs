@@ -163,6 +163,16 @@ pub enum RuntimeError {
         /// What was found.
         reason: String,
     },
+    /// systemd refused something, or could not be asked.
+    #[error("systemd can't {operation} {unit}")]
+    Systemd {
+        /// What was asked.
+        operation: &'static str,
+        /// The unit.
+        unit: String,
+        /// What it answered, or why it was not reached.
+        source: Box<zbus::Error>,
+    },
     /// No disk that can be limited lies under a path.
     #[error("no block device to limit under {}: {reason}", path.display())]
     NoDevice {

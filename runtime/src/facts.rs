@@ -8,7 +8,7 @@ use std::path::Path;
 use nix::sys::resource::{Resource, getrlimit};
 use serde::{Deserialize, Serialize};
 
-use crate::cgroup::{Layout, Version};
+use crate::cgroup::{Layout, Manager, Version};
 use crate::error::{Result, RuntimeError};
 use crate::helper::executable_memfd;
 
@@ -41,6 +41,8 @@ const CONTROLLERS: [(&str, &str); 5] =
 pub struct Facts {
     /// The control group hierarchies; `None` when they can't be used at all.
     pub cgroup: Option<Layout>,
+    /// Who makes the groups above the containers' own; `None` as above.
+    pub manager: Option<Manager>,
     /// Whether each controller that limits need is there, by its v2 name.
     pub controllers: BTreeMap<String, bool>,
     /// Whether I/O limits hold for buffered writes too: only where the io and
@@ -87,6 +89,7 @@ pub fn preflight() -> Result<Facts> {
     let (_, nofile_hard) = getrlimit(Resource::RLIMIT_NOFILE)
         .map_err(RuntimeError::syscall("read the limit of open files"))?;
     Ok(Facts {
+        manager: cgroup.as_ref().map(Manager::detect),
         buffered_writes_throttled: v2 && has("io") && has("memory"),
         cgroup_kill: cgroup.as_ref().is_some_and(has_cgroup_kill),
         cgroup,

@@ -31,8 +31,8 @@ mod spec;
 mod terminal;
 
 pub use cgroup::{
-    CpuMax, IoLimit, IoUsage, Layout, Limits, Mount as CgroupMount, Unapplied, Usage,
-    Version as CgroupVersion,
+    CpuMax, IoLimit, IoUsage, Layout, Limits, Manager as CgroupManager, Mount as CgroupMount,
+    Unapplied, Usage, Version as CgroupVersion,
 };
 pub use device::{BlockDevice, DeviceNumber, NotADeviceNumber, Via, device_of};
 pub use error::{Result, RuntimeError};

@@ -97,6 +97,12 @@ Example:
         /// The shell.
         shell: Shell,
     },
+    /// Write manual pages into a directory, for packages
+    #[command(hide = true)]
+    Manual {
+        /// The directory; it must be there.
+        directory: PathBuf,
+    },
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]

@@ -61,5 +61,9 @@ fn run(args: Args) -> Result<ExitCode, Failure> {
             output::print(&String::from_utf8_lossy(&text))?;
             Ok(ExitCode::SUCCESS)
         }
+        Command::Manual { directory } => {
+            clap_mangen::generate_to(Args::command(), directory)?;
+            Ok(ExitCode::SUCCESS)
+        }
     }
 }

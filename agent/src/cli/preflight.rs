@@ -5,7 +5,7 @@ mod network;
 use std::process::ExitCode;
 
 use anstyle::AnsiColor;
-use berth_runtime::{CgroupVersion, Facts, device_of};
+use berth_runtime::{CgroupManager, CgroupVersion, Facts, device_of};
 use serde::Serialize;
 
 use super::{Failure, args, output};
@@ -127,6 +127,9 @@ fn cgroups(facts: &Facts) -> Vec<Line> {
             UNIFIED,
         ),
     }];
+    if facts.manager == Some(CgroupManager::Systemd) {
+        lines.push(Line::good("systemd, which delegates a scope for each container"));
+    }
     lines.push(if facts.buffered_writes_throttled {
         Line::good("disk limits hold for buffered writes")
     } else {

@@ -24,6 +24,7 @@ fn mistakes_name_the_field() {
         ("hots = \"x\"", "hots"),
         ("interval = \"soon\"", "\"soon\""),
         ("interval = \"0s\"", "1s to 1h"),
+        ("probe_timeout = \"2m\"", "1s to 59s"),
         ("cgroup = \"../x\"", "cgroup"),
         ("run_dir = \"run\"", "run_dir"),
         ("memory = 5", "bare number 5"),

@@ -1,7 +1,7 @@
 //! Gathers an [`Observation`]: one probe per instance and image, at the same time, each on
 //! a thread that may block.
 //!
-//! A probe that has not ended within [`PROBE_WAIT`] is reported as unknown and left to
+//! A probe that has not ended within [`pass_wait`] is reported as unknown and left to
 //! itself; as long as it is under way no other is begun for the same thing, so a disk that
 //! hangs holds one thread per instance and delays nobody else.
 
@@ -19,8 +19,10 @@ use super::{
 };
 use crate::host::Host;
 
-/// How long a pass waits for its probes.
-const PROBE_WAIT: Duration = Duration::from_millis(1500);
+/// How long a pass waits for its probes: for a server, its source after it, and a little.
+fn pass_wait(host: &Host) -> Duration {
+    host.config.probe_timeout * 3 / 2
+}
 
 /// Gathers observations of one host.
 #[derive(Debug, Clone)]
@@ -84,7 +86,7 @@ impl Gatherer {
         let (host, known) = (Arc::clone(&self.host), Arc::clone(goals));
         let network = move || Found::Network(network::network(&host, &known));
         probes.push(("network".to_owned(), Box::new(network)));
-        for found in self.probes.run(probes, PROBE_WAIT).await {
+        for found in self.probes.run(probes, pass_wait(&self.host)).await {
             observation.take(found);
         }
         observation
@@ -113,28 +115,29 @@ impl Observation {
 
 /// An observation in which nothing is known yet.
 fn unknown(host: &Host, goals: &Goals, busy: BTreeMap<String, String>) -> Observation {
-    fn late<T>() -> Observed<T> {
-        Observed::Unknown(format!("no answer within {} ms", PROBE_WAIT.as_millis()))
+    fn late<T>(wait: Duration) -> Observed<T> {
+        Observed::Unknown(format!("no answer within {} ms", wait.as_millis()))
     }
+    let wait = pass_wait(host);
     let started = goals.own.values().map(|goal| &goal.placed.entry);
     let references = started
         .filter(|entry| entry.state == GoalState::Started)
         .map(|entry| entry.image.clone().unwrap_or_else(|| host.config.image.clone()));
     let instance = || InstanceObservation {
-        data: late(),
-        container: late(),
-        server: late(),
-        source: late(),
-        port_taken: late(),
-        log_bytes: late(),
+        data: late(wait),
+        container: late(wait),
+        server: late(wait),
+        source: late(wait),
+        port_taken: late(wait),
+        log_bytes: late(wait),
     };
     Observation {
         instances: goals.own.keys().map(|key| (key.clone(), instance())).collect(),
-        images: references.map(|reference| (reference, late())).collect(),
-        image_store: late(),
-        data_free_bytes: late(),
-        data_device: late(),
-        network: late(),
+        images: references.map(|reference| (reference, late(wait))).collect(),
+        image_store: late(wait),
+        data_free_bytes: late(wait),
+        data_device: late(wait),
+        network: late(wait),
         strays: Vec::new(),
         busy,
     }

@@ -27,9 +27,6 @@ use crate::{
     plan::{labels, template_dir},
 };
 
-/// How long a server may take to answer all its questions.
-const SERVER_WAIT: Duration = Duration::from_millis(1000);
-
 pub(super) fn instance(host: &Host, goals: &Goals, key: &EntryKey) -> InstanceObservation {
     let placed = &goals.own[key].placed;
     let container = container(host, key);
@@ -114,14 +111,14 @@ fn server(host: &Host, key: &EntryKey, entry: &Entry) -> Observed<ServerFacts> {
     if !socket.exists() {
         return Observed::Unknown("it does not listen yet".to_owned());
     }
-    match ask(&socket, entry) {
+    match ask(&socket, entry, host.config.probe_timeout) {
         Ok(facts) => Observed::Present(facts),
         Err(error) => Observed::Unknown(files::chain(&error).join(": ")),
     }
 }
 
-fn ask(socket: &Path, entry: &Entry) -> mysql::Result<ServerFacts> {
-    let deadline = Deadline::after(SERVER_WAIT);
+fn ask(socket: &Path, entry: &Entry, within: Duration) -> mysql::Result<ServerFacts> {
+    let deadline = Deadline::after(within);
     let mut server = Server::connect(socket, deadline)?;
     let names: Vec<&str> = entry.variables.keys().map(String::as_str).collect();
     Ok(ServerFacts {

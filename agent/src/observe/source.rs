@@ -26,8 +26,10 @@ use crate::{
     network::Networks,
 };
 
-/// How long a source may take; it is asked after the instance's own server.
-const SOURCE_WAIT: Duration = Duration::from_millis(400);
+/// How long a source may take, which is asked after the instance's own server.
+fn source_wait(host: &Host) -> Duration {
+    host.config.probe_timeout * 2 / 5
+}
 
 /// Finds and asks the source of an instance; absent for a master.
 pub(super) fn source(host: &Host, goals: &Goals, placed: &PlacedEntry) -> Observed<SourceFacts> {
@@ -157,7 +159,7 @@ fn source_view(
         false => None,
     };
     let way = Way { to, inside: inside.as_ref().map(identity).transpose()? };
-    let deadline = Deadline::after(SOURCE_WAIT);
+    let deadline = Deadline::after(source_wait(host));
     if let Some(mut server) = host.sources.take(key, way)
         && let Ok(view) = server.source_view(deadline)
     {

@@ -11,10 +11,18 @@ use super::{BuildError, BuildOptions, Recipe};
 /// Where to take packages from: what the options say, else the recipe, else
 /// the machine.
 pub(super) fn mirror(recipe: &Recipe, options: &BuildOptions) -> Result<String, BuildError> {
-    if let Some(mirror) = options.mirror.as_deref().or(recipe.mirror()) {
-        return Ok(mirror.to_owned());
+    match options.mirror.as_deref().or(recipe.mirror()) {
+        Some(mirror) => Ok(mirror.to_owned()),
+        None => machine_mirror(&options.apt_directory),
     }
-    for path in source_files(&options.apt_directory)? {
+}
+
+/// The Debian archive that this machine takes its packages from.
+///
+/// # Errors
+/// apt's sources, below `apt_directory` (`/etc/apt`), can't be read or name none.
+pub fn machine_mirror(apt_directory: &Path) -> Result<String, BuildError> {
+    for path in source_files(apt_directory)? {
         let text = match fs::read_to_string(&path) {
             Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
@@ -28,7 +36,7 @@ pub(super) fn mirror(recipe: &Recipe, options: &BuildOptions) -> Result<String, 
             return Ok(entry.uri);
         }
     }
-    Err(BuildError::NoMirror { looked_in: options.apt_directory.clone() })
+    Err(BuildError::NoMirror { looked_in: apt_directory.to_path_buf() })
 }
 
 /// apt's own order: sources.list, then sources.list.d by name.

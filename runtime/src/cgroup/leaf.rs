@@ -27,6 +27,9 @@ const V2_CONTROLLERS: [&str; 5] = ["cpu", "cpuset", "io", "memory", "pids"];
 pub(crate) struct Leaf {
     layout: Layout,
     relative: PathBuf,
+    /// The part of `relative` that somebody else makes: it and what is above is not touched,
+    /// except that its controllers are enabled for what is below.
+    given: PathBuf,
 }
 
 impl Leaf {
@@ -39,7 +42,13 @@ impl Leaf {
                 reason: format!("{} is not a plain relative path", relative.display()),
             });
         }
-        Ok(Self { layout, relative })
+        Ok(Self { layout, relative, given: PathBuf::new() })
+    }
+
+    /// Names one that is inside this one, which somebody else makes.
+    pub(crate) fn below(&self, relative: PathBuf) -> Result<Self> {
+        let leaf = Self::new(self.layout.clone(), relative)?;
+        Ok(Self { given: self.relative.clone(), ..leaf })
     }
 
     /// Which interface files it has.
@@ -63,12 +72,28 @@ impl Leaf {
         self.layout.mount_of(controller).map(|mount| mount.point.join(&self.relative))
     }
 
-    /// Makes the leaf and its parents where they are missing.
+    /// Whether it is there, in any hierarchy.
+    pub(crate) fn exists(&self) -> bool {
+        self.dirs().iter().any(|dir| dir.is_dir())
+    }
+
+    /// Makes the leaf and its parents where they are missing, with the controllers that
+    /// limits need.
     pub(crate) fn create(&self) -> Result<()> {
+        self.create_where(true)
+    }
+
+    /// The same without controllers.
+    pub(crate) fn create_bare(&self) -> Result<()> {
+        self.create_where(false)
+    }
+
+    fn create_where(&self, with_controllers: bool) -> Result<()> {
+        let own = self.relative.strip_prefix(&self.given).unwrap_or(&self.relative);
         for mount in &self.layout.mounts {
-            let mut dir = mount.point.clone();
-            for part in self.relative.components() {
-                if mount.v2 && self.layout.version == Version::Unified {
+            let mut dir = mount.point.join(&self.given);
+            for part in own.components() {
+                if with_controllers && mount.v2 && self.layout.version == Version::Unified {
                     enable_controllers(&dir)?;
                 }
                 dir.push(part);

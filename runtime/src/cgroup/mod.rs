@@ -16,7 +16,11 @@ mod groups;
 mod layout;
 mod leaf;
 mod limits;
+mod systemd;
+mod units;
 mod usage;
+
+use serde::{Deserialize, Serialize};
 
 pub(crate) use apply::apply;
 pub(crate) use apply::check_cpu_list;
@@ -24,5 +28,27 @@ pub(crate) use groups::Groups;
 pub use layout::{Layout, Mount, Version};
 pub(crate) use leaf::Leaf;
 pub use limits::{CpuMax, IoLimit, Limits, Unapplied};
+pub(crate) use usage::usage;
 pub use usage::{IoUsage, Usage};
-pub(crate) use usage::{oom_kills, usage};
+
+/// Who makes the groups above the containers' own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Manager {
+    /// This crate, in a subtree of its own.
+    Own,
+    /// systemd, which delegates a scope for each container. Only where the whole tree is v2.
+    Systemd,
+}
+
+impl Manager {
+    /// Who it must be on this host.
+    #[must_use]
+    pub fn detect(layout: &Layout) -> Self {
+        if layout.version == Version::Unified && systemd::is_there() {
+            Self::Systemd
+        } else {
+            Self::Own
+        }
+    }
+}

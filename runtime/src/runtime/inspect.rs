@@ -11,7 +11,6 @@ use std::time::SystemTime;
 use serde::{Deserialize, Serialize};
 
 use super::{EXIT, RECORD, Runtime};
-use crate::cgroup;
 use crate::error::{Result, RuntimeError};
 use crate::exit::{ExitInfo, ExitStatus};
 use crate::files;
@@ -136,7 +135,7 @@ impl Runtime {
         if let Some(stored) = files::read_json::<ExitInfo>(&dir.join(EXIT))? {
             return Ok(State::Exited(stored));
         }
-        info.oom_killed = cgroup::oom_kills(&self.leaf(&record.id)?)?.map(|kills| kills > 0);
+        info.oom_killed = self.groups(&record.id)?.oom_kills()?.map(|kills| kills > 0);
         Ok(State::Exited(info))
     }
 

@@ -2,8 +2,8 @@
 //! they are given; none needs a daemon or a memory of earlier calls.
 //!
 //! Start writes, in this order: the container's directory (which is its lock),
-//! an intent record, the control groups with their limits, the bundle; then the
-//! helper creates init, the record gets its process, and only then init may run
+//! an intent record, the bundle, the control groups (with the helper, which waits)
+//! and their limits; then the helper creates init, the record gets its process, and only then init may run
 //! its program. A caller that dies anywhere in between leaves a directory that
 //! [`Runtime::list`] shows as [`State::Interrupted`] (or, once the program runs,
 //! as running) and that [`Runtime::remove`] clears away.
@@ -31,7 +31,7 @@ use nix::sys::signal::Signal;
 pub use inspect::{Container, State};
 pub use stop::Watch;
 
-use crate::cgroup::{self, Groups, Layout, Leaf, Limits, Unapplied, Usage};
+use crate::cgroup::{self, Groups, Layout, Leaf, Limits, Manager, Unapplied, Usage};
 use crate::deadline::Deadline;
 use crate::error::{Result, RuntimeError};
 use crate::files;
@@ -52,7 +52,7 @@ pub struct RuntimeConfig {
     /// outlive a reboot.
     pub run_dir: PathBuf,
     /// Control group below which every container gets its own, such as `berth`;
-    /// made if missing.
+    /// made if missing. Under systemd the slice of this name.
     pub cgroup: PathBuf,
     /// How to run helpers.
     pub helper: Helper,
@@ -64,6 +64,7 @@ pub struct Runtime {
     containers: PathBuf,
     cgroup: PathBuf,
     layout: Layout,
+    manager: Manager,
     helper: Helper,
 }
 
@@ -80,7 +81,8 @@ impl Runtime {
             .canonicalize()
             .map_err(RuntimeError::io("find the real path of", &config.run_dir))?;
         Leaf::new(layout.clone(), config.cgroup.clone())?;
-        Ok(Self { containers, cgroup: config.cgroup, layout, helper: config.helper })
+        let manager = Manager::detect(&layout);
+        Ok(Self { containers, cgroup: config.cgroup, layout, manager, helper: config.helper })
     }
 
     /// The control group layout that was found.
@@ -94,7 +96,7 @@ impl Runtime {
     }
 
     fn groups(&self, id: &ContainerId) -> Result<Groups> {
-        Groups::new(&self.layout, &self.cgroup, id)
+        Groups::new(&self.layout, self.manager, &self.cgroup, id)
     }
 
     fn leaf(&self, id: &ContainerId) -> Result<Leaf> {

@@ -79,10 +79,10 @@ impl Runtime {
         let (rlimits, notes) = rlimit::effective(&spec.rlimits)?;
         let mut record = intent(spec, leaf, notes)?;
         write_record(lock.path(), &record)?;
-        groups.create()?;
-        record.unapplied = cgroup::apply(leaf, &spec.limits)?;
         let bundle = write_bundle(spec, lock.path(), leaf, &rlimits)?;
-        let call = self.helper.launch(OPERATION, |pid| groups.adopt_helper(pid), deadline)?;
+        let adopt = |pid| groups.create_with_helper(pid, deadline);
+        let call = self.helper.launch(OPERATION, adopt, deadline)?;
+        record.unapplied = cgroup::apply(leaf, &spec.limits)?;
         let request = StartRequest {
             id: spec.id.as_str().to_owned(),
             bundle,

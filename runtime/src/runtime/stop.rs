@@ -9,7 +9,6 @@ use nix::sys::signal::Signal;
 use super::inspect::now_ms;
 use super::start::clear;
 use super::{EXIT, LOCK_WAIT, Runtime, State};
-use crate::cgroup;
 use crate::deadline::Deadline;
 use crate::error::{Result, RuntimeError};
 use crate::exit::{ExitInfo, ExitStatus};
@@ -112,7 +111,7 @@ impl Runtime {
             Some(stored) => stored,
             None => {
                 let status = find_status(fd, process)?;
-                let oom_killed = cgroup::oom_kills(&self.leaf(id)?)?.map(|kills| kills > 0);
+                let oom_killed = self.groups(id)?.oom_kills()?.map(|kills| kills > 0);
                 let info = ExitInfo { status, oom_killed, finished_at_ms: Some(now_ms()) };
                 files::write_json(dir, EXIT, "exit status", &info)?;
                 info

@@ -18,8 +18,10 @@ use std::{
 use berth_integration::vm::{Options, Vm};
 use host::Packages;
 
+type Scenario = fn(&Packages);
+
 /// The scenarios, in the order in which they run.
-const SCENARIOS: [(&str, fn(&Packages)); 3] = [
+const SCENARIOS: [(&str, Scenario); 3] = [
     ("survive", survive::agents_come_and_go_and_servers_stay),
     ("limits", limits::limits_hold_and_change_while_running),
     ("power", power::it_comes_back_from_a_reboot_and_from_power_cuts),

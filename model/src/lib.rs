@@ -7,11 +7,14 @@
 //!
 //! This crate does no I/O, reads no clock and knows nothing of containers or MySQL.
 
+pub mod cpus;
 pub mod goal;
 pub mod names;
 pub mod schema;
 pub mod size;
+pub mod sizing;
 pub mod status;
 
+pub use cpus::CpuList;
 pub use names::{ClusterName, EntryKey, HostName};
 pub use size::{BitRate, ByteRate, ByteSize, HostShare};

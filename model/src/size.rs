@@ -66,13 +66,13 @@ fn write_bytes(f: &mut fmt::Formatter<'_>, bytes: u64) -> fmt::Result {
 }
 
 /// Accepts a JSON string that parses; a number gets the same message as a bad text.
-fn from_text<'de, D, T>(deserializer: D, expected: &'static str) -> Result<T, D::Error>
+pub(crate) fn from_text<'de, D, T>(deserializer: D, expected: &'static str) -> Result<T, D::Error>
 where
     D: Deserializer<'de>,
-    T: FromStr<Err = SizeError>,
+    T: FromStr<Err: fmt::Display>,
 {
     struct Text<T>(&'static str, std::marker::PhantomData<T>);
-    impl<T: FromStr<Err = SizeError>> de::Visitor<'_> for Text<T> {
+    impl<T: FromStr<Err: fmt::Display>> de::Visitor<'_> for Text<T> {
         type Value = T;
         fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
             f.write_str(self.0)
@@ -81,8 +81,7 @@ where
             text.parse().map_err(E::custom)
         }
         fn visit_u64<E: de::Error>(self, number: u64) -> Result<T, E> {
-            let found = format!("the bare number {number}");
-            Err(E::custom(SizeError { found, expected: self.0 }))
+            Err(E::custom(format!("found the bare number {number}, expected {}", self.0)))
         }
     }
     deserializer.deserialize_any(Text(expected, std::marker::PhantomData))

@@ -56,3 +56,15 @@ pub struct Record {
     /// Free text by name, as given at the start.
     pub labels: BTreeMap<String, String>,
 }
+
+impl Record {
+    /// The limits that are in force: what was asked for, without what the host can't keep.
+    #[must_use]
+    pub fn limits_in_force(&self) -> Limits {
+        let mut limits = self.limits.clone();
+        for refused in &self.unapplied {
+            limits.clear(&refused.limit);
+        }
+        limits
+    }
+}

@@ -194,6 +194,11 @@ fn doing(instance: &InstanceStatus) -> Option<String> {
     instance.doing.as_ref().map(|doing| doing.step.clone())
 }
 
+/// A count, with its limit where it has one.
+fn of(count: u64, limit: Option<u64>) -> String {
+    limit.map_or_else(|| count.to_string(), |limit| format!("{count}/{limit}"))
+}
+
 /// Everything about one instance, a fact a line.
 fn details(key: &EntryKey, instance: &InstanceStatus) -> String {
     let mut lines: Vec<(&str, String)> = vec![
@@ -252,11 +257,14 @@ fn details(key: &EntryKey, instance: &InstanceStatus) -> String {
     );
     let usage = &instance.usage;
     some("memory", usage.memory_bytes.map(|_| memory(instance)));
+    some("memory high", usage.memory_high_bytes.map(output::bytes));
     some(
         "cpu time",
         usage.cpu_usec.map(|usec| format!("{}.{:02}s", usec / 1_000_000, usec / 10_000 % 100)),
     );
     some("cpu limit", usage.cpu_max_cores.map(|cores| format!("{cores} cores")));
+    some("cpu weight", usage.cpu_weight.map(|weight| weight.to_string()));
+    some("cpus", usage.cpuset.clone());
     some(
         "disk",
         usage.io_read_bytes.zip(usage.io_write_bytes).map(|(read, written)| {
@@ -264,7 +272,8 @@ fn details(key: &EntryKey, instance: &InstanceStatus) -> String {
         }),
     );
     some("disk limit", Some(usage.io_max.clone()).filter(|text| !text.is_empty()));
-    some("threads", usage.pids.map(|pids| pids.to_string()));
+    some("disk weight", usage.io_weight.map(|weight| weight.to_string()));
+    some("threads", usage.pids.map(|pids| of(pids, usage.pids_max)));
     some("oom kills", usage.oom_kills.filter(|kills| *kills > 0).map(|kills| kills.to_string()));
     lines.extend(instance.notes.iter().map(|note| ("note", note.clone())));
     lines.iter().map(|(name, value)| format!("{name:<11} {value}\n")).collect()

@@ -16,11 +16,10 @@ use std::{
     path::PathBuf,
 };
 
+use berth_model::sizing::Sizing;
 use sha2::{Digest as _, Sha256};
 
 mod sizing;
-
-pub use sizing::{MIN_MEMORY, Sizing, SizingError};
 
 /// The statements for `--init-file` at initialisation: root logs in by the unix socket's
 /// peer, and by nothing else, from the first moment. The plugin is loaded for the statement
@@ -121,7 +120,7 @@ pub fn server_args(spec: &ServerSpec, mode: Mode) -> Vec<OsString> {
         "--secure-file-priv=NULL".into(),
     ];
     args.extend(PLUGINS.iter().map(|plugin| format!("--plugin-load-add={plugin}").into()));
-    args.extend(spec.sizing.args().into_iter().map(OsString::from));
+    args.extend(sizing::args(&spec.sizing).into_iter().map(OsString::from));
     match mode {
         Mode::Serve => {
             args.push(format!("--bind-address={}", spec.bind_address).into());

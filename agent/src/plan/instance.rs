@@ -232,9 +232,18 @@ pub fn describe(exit: &ExitInfo) -> String {
 }
 
 fn running(subject: &Subject<'_>, marker: &Marker, container: &ContainerFacts) -> Decision {
-    if let Some(step) = spec::limits_change(subject, container) {
-        return Decision::act(serve::state_now(subject, marker), vec![step]);
+    match spec::limits_change(subject, container) {
+        Ok(Some(step)) => Decision::act(serve::state_now(subject, marker), vec![step]),
+        Ok(None) => in_its_limits(subject, marker, container),
+        Err(why) => {
+            let mut decision = in_its_limits(subject, marker, container);
+            decision.notes.push(format!("its limits stay as they are: {why}"));
+            decision
+        }
     }
+}
+
+fn in_its_limits(subject: &Subject<'_>, marker: &Marker, container: &ContainerFacts) -> Decision {
     match (&marker.state, container.purpose) {
         (_, None) => Decision::blocked(
             InstanceState::Unknown,

@@ -10,7 +10,7 @@ use std::{
     path::{Component, Path, PathBuf},
 };
 
-use berth_model::goal as model;
+use berth_model::{goal as model, sizing::Sizing};
 use berth_netplug::Place;
 use berth_runtime::{
     Bind, ContainerId, ContainerSpec, CpuMax, IoLimit, Limits, Network, Rlimits, Tmpfs, User,
@@ -19,7 +19,7 @@ use berth_runtime::{
 use super::{Step, Subject};
 use crate::{
     data,
-    mysql::initialise::{self, Mode, ServerSpec, Sizing},
+    mysql::initialise::{self, Mode, ServerSpec},
     observe::{AddressFacts, ContainerFacts, Observed, Purpose, TreeFacts},
 };
 
@@ -266,17 +266,17 @@ pub(super) fn template(dir: &Path, config_digest: &str, tree: &TreeFacts) -> Opt
 pub(super) fn limits(subject: &Subject<'_>) -> Result<Limits, String> {
     let entry = subject.entry();
     let io = entry.io;
-    let wants_io = io.read_bps.is_some()
-        || io.write_bps.is_some()
-        || io.read_iops.is_some()
-        || io.write_iops.is_some();
     let mut limits = Limits {
         memory_max_bytes: Some(entry.size.of(subject.config.memory_bytes)),
         cpu_max: entry.cpu.cores.map(|cores| CpuMax::from_millicores(millicores(cores))),
         cpu_weight: entry.cpu.weight.map(u64::from),
-        ..Limits::default()
+        cpuset: entry.cpu.cpuset.as_ref().map(ToString::to_string),
+        memory_high_bytes: entry.memory.high.map(berth_model::ByteSize::get),
+        pids_max: entry.pids.map(u64::from),
+        io_weight: io.weight.map(u64::from),
+        io: Vec::new(),
     };
-    if wants_io {
+    if io.has_rates() {
         let device = match &subject.observation.data_device {
             Observed::Present(device) => device.number,
             Observed::Absent => return Err("the data directory is on no disk".to_owned()),
@@ -308,12 +308,15 @@ fn millicores(cores: f64) -> u64 {
 }
 
 /// The step that gives a running container the limits of its goal, if they differ. Its
-/// memory stays what it was made with, see [`made_from`].
-pub(super) fn limits_change(subject: &Subject<'_>, container: &ContainerFacts) -> Option<Step> {
+/// memory stays what it was made with, see [`made_from`]. The error is why they stay.
+pub(super) fn limits_change(
+    subject: &Subject<'_>,
+    container: &ContainerFacts,
+) -> Result<Option<Step>, String> {
     let memory_max_bytes = container.limits.memory_max_bytes;
-    let wanted = Limits { memory_max_bytes, ..limits(subject).ok()? };
-    (wanted != container.limits)
-        .then(|| Step::SetLimits { id: subject.container_id(), limits: Box::new(wanted) })
+    let wanted = Limits { memory_max_bytes, ..limits(subject)? };
+    let step = || Step::SetLimits { id: subject.container_id(), limits: Box::new(wanted.clone()) };
+    Ok((wanted != container.limits).then(step))
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 use std::{fs, time::Duration};
 
 use berth_model::status::{AgentState, StatusDocument, Usage};
-use berth_runtime::{ContainerId, Record, Runtime, State};
+use berth_runtime::{ContainerId, IoUsage, Record, Runtime, State};
 use jiff::{SignedDuration, Timestamp};
 
 use crate::{
@@ -73,23 +73,30 @@ fn agent_state(document: &StatusDocument, now: Timestamp) -> AgentState {
 }
 
 fn usage(runtime: &Runtime, id: &ContainerId, record: Option<&Record>) -> Usage {
-    let used = runtime.usage(id).ok();
-    let limits = record.map(|record| &record.limits);
-    let io = used.as_ref().map(|used| used.io.as_slice()).unwrap_or_default();
+    let read = runtime.usage(id).ok();
+    let sum = |bytes: fn(&IoUsage) -> u64| Some(read.as_ref()?.io.iter().map(bytes).sum());
+    let (io_read_bytes, io_write_bytes) = (sum(|io| io.read_bytes), sum(|io| io.write_bytes));
+    let used = read.unwrap_or_default();
+    let limits = record.map(Record::limits_in_force).unwrap_or_default();
     Usage {
-        memory_bytes: used.as_ref().and_then(|used| used.memory_bytes),
-        memory_max_bytes: limits.and_then(|limits| limits.memory_max_bytes),
-        cpu_usec: used.as_ref().and_then(|used| used.cpu_usec),
-        cpu_max_cores: limits.and_then(|limits| limits.cpu_max).map(|cpu| {
+        memory_bytes: used.memory_bytes,
+        memory_max_bytes: limits.memory_max_bytes,
+        memory_high_bytes: limits.memory_high_bytes,
+        cpu_usec: used.cpu_usec,
+        cpu_max_cores: limits.cpu_max.map(|cpu| {
             #[expect(clippy::cast_precision_loss, reason = "microseconds far below 2^52")]
             let cores = cpu.quota_us as f64 / cpu.period_us as f64;
             cores
         }),
-        io_read_bytes: used.as_ref().map(|_| io.iter().map(|io| io.read_bytes).sum()),
-        io_write_bytes: used.as_ref().map(|_| io.iter().map(|io| io.write_bytes).sum()),
-        io_max: limits.map(io_max).unwrap_or_default(),
-        pids: used.as_ref().and_then(|used| used.pids),
-        oom_kills: used.as_ref().and_then(|used| used.oom_kills),
+        cpu_weight: limits.cpu_weight,
+        cpuset: limits.cpuset.clone(),
+        io_read_bytes,
+        io_write_bytes,
+        io_max: io_max(&limits),
+        io_weight: limits.io_weight,
+        pids: used.pids,
+        pids_max: limits.pids_max,
+        oom_kills: used.oom_kills,
     }
 }
 

@@ -21,7 +21,7 @@ use std::{
 use berth_agent::mysql::{
     Deadline, Server,
     credentials::{FleetKey, Purpose, Secret},
-    initialise::{self, Mode, ServerSpec, Sizing},
+    initialise::{self, Mode, ServerSpec},
 };
 use tempfile::TempDir;
 
@@ -306,7 +306,8 @@ fn spec(port: u16) -> ServerSpec {
         port,
         server_id: initialise::server_id(&format!("bt-{port}")),
         report_host: "127.0.0.1".to_owned(),
-        sizing: Sizing::for_limit(initialise::MIN_MEMORY).unwrap(),
+        sizing: berth_model::sizing::Sizing::for_limit(berth_model::size::SERVER_BYTES_MIN)
+            .unwrap(),
     }
 }
 

@@ -3,11 +3,13 @@
 use std::net::IpAddr;
 
 use super::{
-    Bootstrap, Entry, GoalState, Network, NetworkRates, Role, SourceName, raw::RawEntry, variables,
+    Bootstrap, CpuLimits, Entry, GoalState, IoLimits, MemoryLimits, Network, NetworkRates, Role,
+    SourceName, raw::RawEntry, variables,
 };
 use crate::{
     names::EntryKey,
-    size::{HostShare, SERVER_BYTES_MIN},
+    size::{ByteSize, HostShare, SERVER_BYTES_MIN},
+    sizing::Sizing,
 };
 
 /// The longest key of an entry in vlan mode, in bytes: with the host's name and the address
@@ -17,6 +19,9 @@ pub const VLAN_KEY_BYTES_MAX: usize = 120;
 const POOL_BYTES_MAX: usize = 64;
 /// The rates that a port can be limited to, in bits per second.
 const RATES: std::ops::RangeInclusive<u64> = 8_000..=1_000_000_000_000;
+/// How many processes and threads an instance can be limited to. An idle mysqld has some 40
+/// threads, and one more for each client; the kernel's PID_MAX_LIMIT is the other end.
+const PIDS: std::ops::RangeInclusive<u32> = 64..=4_194_304;
 
 /// A rule that an entry breaks.
 #[derive(Debug)]
@@ -37,7 +42,12 @@ pub(super) fn entry(key: &EntryKey, raw: RawEntry) -> Result<Entry, Broken> {
     check_port("data.port", data.port)?;
     check_size(data.size)?;
     let source = source(data.role, data.master_host, data.master_port)?;
-    check_limits(&data.io, &data.cpu)?;
+    check_disk(&data.io)?;
+    check_processor(&data.cpu)?;
+    check_pids(data.pids)?;
+    if let HostShare::Bytes(size) = data.size {
+        memory(size.get(), data.memory)?;
+    }
     check_network(key, &data.network)?;
     check_not_yet(&data.bootstrap, &data.sidecars, raw.state)?;
     for (name, value) in &data.variables {
@@ -59,6 +69,8 @@ pub(super) fn entry(key: &EntryKey, raw: RawEntry) -> Result<Entry, Broken> {
         image: data.image,
         io: data.io,
         cpu: data.cpu,
+        memory: data.memory,
+        pids: data.pids,
         network: data.network,
         bootstrap: data.bootstrap,
         reseed: data.reseed,
@@ -127,29 +139,67 @@ fn is_host(text: &str) -> bool {
     !text.is_empty() && text.len() <= 253 && text.chars().all(plain) && !text.starts_with('-')
 }
 
-fn check_limits(io: &super::IoLimits, cpu: &super::CpuLimits) -> Result<(), Broken> {
-    const REMEDY: &str = "leave the field out for no limit";
+/// What a limit that is out of its range is told.
+pub(super) const NO_LIMIT: &str = "leave the field out for no limit";
+
+fn check_disk(io: &IoLimits) -> Result<(), Broken> {
     for (field, iops) in
         [("data.io.read_iops", io.read_iops), ("data.io.write_iops", io.write_iops)]
     {
         if iops == Some(0) {
-            return broken(field, "found 0, expected at least 1 operation per second", REMEDY);
+            return broken(field, "found 0, expected at least 1 operation per second", NO_LIMIT);
         }
     }
+    check_weight("data.io.weight", io.weight)
+}
+
+fn check_processor(cpu: &CpuLimits) -> Result<(), Broken> {
     if let Some(cores) = cpu.cores
         && !(0.01..=4096.0).contains(&cores)
     {
         let problem = format!("found {cores}, expected a number of cores from 0.01 to 4096");
-        return broken("data.cpu.cores", problem, REMEDY);
+        return broken("data.cpu.cores", problem, NO_LIMIT);
     }
-    match cpu.weight {
-        Some(weight) if !(1..=10_000).contains(&weight) => broken(
-            "data.cpu.weight",
-            format!("found {weight}, expected a weight from 1 to 10000"),
-            REMEDY,
-        ),
+    check_weight("data.cpu.weight", cpu.weight)
+}
+
+fn check_weight(field: &'static str, weight: Option<u16>) -> Result<(), Broken> {
+    match weight {
+        Some(weight) if !(1..=10_000).contains(&weight) => {
+            broken(field, format!("found {weight}, expected a weight from 1 to 10000"), NO_LIMIT)
+        }
         _ => Ok(()),
     }
+}
+
+fn check_pids(pids: Option<u32>) -> Result<(), Broken> {
+    match pids {
+        Some(pids) if !PIDS.contains(&pids) => {
+            let (low, high) = (PIDS.start(), PIDS.end());
+            let problem = format!("found {pids}, expected {low} to {high} processes and threads");
+            broken("data.pids", problem, NO_LIMIT)
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Checks the memory limits of an instance of `size` bytes. A `high` below what its server
+/// takes would have it slowed down for ever; one that is not below the size does nothing.
+pub(super) fn memory(size: u64, memory: MemoryLimits) -> Result<(), Broken> {
+    let (Some(high), Ok(sizing)) = (memory.high, Sizing::for_limit(size)) else { return Ok(()) };
+    let low = sizing.server_bytes();
+    if (low..size).contains(&high.get()) {
+        return Ok(());
+    }
+    let (low, size) = (ByteSize::new(low), ByteSize::new(size));
+    broken(
+        "data.memory.high",
+        format!(
+            "found {high}, expected at least {low}, which the server takes, and less than {size}, \
+             its size"
+        ),
+        NO_LIMIT,
+    )
 }
 
 fn check_network(key: &EntryKey, network: &Network) -> Result<(), Broken> {

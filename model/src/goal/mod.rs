@@ -20,8 +20,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    cpus::CpuList,
     names::{ClusterName, EntryKey},
-    size::{BitRate, ByteRate, HostShare},
+    size::{BitRate, ByteRate, ByteSize, HostShare},
 };
 pub use check::VLAN_KEY_BYTES_MAX;
 pub use parse::ParsedFile;
@@ -97,10 +98,40 @@ pub struct IoLimits {
     pub read_iops: Option<u32>,
     /// Write operations per second.
     pub write_iops: Option<u32>,
+    /// Share against others when the disk is busy, 1 to 10000, 100 being ordinary
+    /// (`io.weight` of cgroup v2). Needs the BFQ scheduler or iocost.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 10_000))]
+    pub weight: Option<u16>,
+}
+
+impl IoLimits {
+    /// Whether any rate is limited.
+    #[must_use]
+    pub fn has_rates(&self) -> bool {
+        *self != Self { weight: self.weight, ..Self::default() }
+    }
+}
+
+/// Limits on memory beside `size`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct MemoryLimits {
+    /// Beyond it the instance is slowed down and its page cache taken away, before the kernel
+    /// kills at `size` (`memory.high` of cgroup v2).
+    pub high: Option<ByteSize>,
+}
+
+impl MemoryLimits {
+    /// Whether nothing is limited.
+    #[must_use]
+    pub fn is_none(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// Limits on processor time; what is left out is not limited.
-#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct CpuLimits {
     /// Processors' worth of time, such as 2.5.
@@ -108,6 +139,9 @@ pub struct CpuLimits {
     /// Share against others when time is short, 1 to 10000, 100 being ordinary
     /// (`cpu.weight` of cgroup v2).
     pub weight: Option<u16>,
+    /// The CPUs to run on, such as `0-3,8`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cpuset: Option<CpuList>,
 }
 
 /// Rates of an instance's own network port.
@@ -213,6 +247,10 @@ pub struct Entry {
     pub io: IoLimits,
     /// Processor limits.
     pub cpu: CpuLimits,
+    /// Memory limits beside the size.
+    pub memory: MemoryLimits,
+    /// Most processes and threads.
+    pub pids: Option<u32>,
     /// How it is reached.
     pub network: Network,
     /// Where its first data comes from.

@@ -8,7 +8,9 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Bootstrap, CpuLimits, GoalState, IoLimits, Network, Reseed, Role, VariableValue};
+use super::{
+    Bootstrap, CpuLimits, GoalState, IoLimits, MemoryLimits, Network, Reseed, Role, VariableValue,
+};
 use crate::{names::ClusterName, size::HostShare};
 
 /// A goal file: entries by key, and two keys that can't be entries.
@@ -88,6 +90,13 @@ pub struct RawData {
     /// Processor limits, changed while running.
     #[serde(default)]
     pub cpu: CpuLimits,
+    /// Memory limits beside the size, changed while running.
+    #[serde(default, skip_serializing_if = "MemoryLimits::is_none")]
+    pub memory: MemoryLimits,
+    /// Most processes and threads, changed while running.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 64, max = 4_194_304))]
+    pub pids: Option<u32>,
     /// How it is reached.
     #[serde(default)]
     pub network: Network,

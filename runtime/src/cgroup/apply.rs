@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::layout::Version;
 use super::leaf::Leaf;
@@ -68,19 +68,25 @@ fn apply_one(leaf: &Leaf, setting: &Setting) -> Result<(), String> {
         return Err("this host's control groups (v1) have no such limit".to_owned());
     }
     let dir = leaf.dir_of(setting.controller);
-    let chosen = dir.as_ref().and_then(|dir| {
-        setting.files.iter().find(|(name, ..)| dir.join(name).exists()).map(|file| (dir, file))
-    });
-    let Some((dir, (name, content, expect))) = chosen else {
-        if setting.clears {
-            return Ok(());
-        }
+    let files = dir.iter().flat_map(|dir| setting.files.iter().map(move |file| (dir, file)));
+    let there = files.filter(|(dir, (name, ..))| dir.join(name).exists());
+    let chosen: Vec<_> = there.take(if setting.each { usize::MAX } else { 1 }).collect();
+    if chosen.is_empty() && !setting.clears {
         return Err(format!(
             "the host has no {} controller with {}",
             setting.controller,
             setting.files.iter().map(|(name, ..)| *name).collect::<Vec<_>>().join(" or ")
         ));
-    };
+    }
+    chosen.into_iter().try_for_each(|(dir, (name, content, expect))| {
+        write_one(dir, name, content, expect).map_err(|why| match (expect, parent_cpus(dir)) {
+            (Expect::Cpus(_), Some(cpus)) => format!("{why}; the CPUs to be had are {cpus}"),
+            _ => why,
+        })
+    })
+}
+
+fn write_one(dir: &Path, name: &str, content: &Content, expect: &Expect) -> Result<(), String> {
     let path = dir.join(name);
     let wanted = match content {
         Content::Text(text) => text.clone(),
@@ -88,11 +94,28 @@ fn apply_one(leaf: &Leaf, setting: &Setting) -> Result<(), String> {
     };
     files::write_kernel(&path, &wanted)
         .map_err(|error| format!("writing {:?} to {}: {error}", wanted.trim(), path.display()))?;
-    let actual = read(&path)?;
+    // v2 takes CPUs that are not there, or not this group's, and leaves them out.
+    let shown = match expect {
+        Expect::Cpus(_) => effective_cpus(dir).unwrap_or(path),
+        _ => path,
+    };
+    let actual = read(&shown)?;
     if matches(expect, &actual) {
         return Ok(());
     }
-    Err(format!("{} holds {:?} after writing {:?}", path.display(), actual.trim(), wanted.trim()))
+    Err(format!("{} holds {:?} after writing {:?}", shown.display(), actual.trim(), wanted.trim()))
+}
+
+/// The file that shows on which CPUs a group's processes run (v2, and v1 where it has one).
+fn effective_cpus(dir: &Path) -> Option<PathBuf> {
+    let names = ["cpuset.cpus.effective", "cpuset.effective_cpus"];
+    names.iter().map(|name| dir.join(name)).find(|path| path.exists())
+}
+
+/// The CPUs that a group can choose from.
+fn parent_cpus(dir: &Path) -> Option<String> {
+    let cpus = read(&effective_cpus(dir.parent()?)?).ok()?;
+    Some(cpus.trim().to_owned()).filter(|cpus| !cpus.is_empty())
 }
 
 fn read(path: &Path) -> Result<String, String> {

@@ -105,7 +105,7 @@ pub(super) enum Content {
     Parent,
 }
 
-/// One file to write. The first of `files` that exists is meant.
+/// One limit to write: to the first of `files` that exists, or to each that does.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Setting {
     /// The field of [`Limits`].
@@ -114,6 +114,8 @@ pub(super) struct Setting {
     pub(super) controller: &'static str,
     /// Candidates: file name, content, expectation.
     pub(super) files: Vec<(&'static str, Content, Expect)>,
+    /// Whether all files that exist are meant, not only the first.
+    pub(super) each: bool,
     /// Whether this only clears: then a missing file is as good as cleared.
     pub(super) clears: bool,
 }
@@ -129,18 +131,33 @@ impl Setting {
         let clears = value.is_none();
         let text = value.unwrap_or_else(|| none.to_owned());
         let files = vec![(file, Content::Text(text.clone()), Expect::Text(text))];
-        Self { limit, controller, files, clears }
+        Self { limit, controller, files, each: false, clears }
     }
 
     fn bytes(limit: &'static str, file: &'static str, value: Option<u64>, none: &str) -> Self {
         let pages = value.map(|bytes| bytes / PAGE * PAGE);
         let text = pages.map_or_else(|| none.to_owned(), |bytes| bytes.to_string());
         let files = vec![(file, Content::Text(text), Expect::Bytes(pages))];
-        Self { limit, controller: "memory", files, clears: value.is_none() }
+        Self { limit, controller: "memory", files, each: false, clears: value.is_none() }
     }
 }
 
 impl Limits {
+    /// Takes away the limit of this name, as [`Unapplied`] names it.
+    pub(crate) fn clear(&mut self, limit: &str) {
+        match limit {
+            "memory_max_bytes" => self.memory_max_bytes = None,
+            "memory_high_bytes" => self.memory_high_bytes = None,
+            "cpu_max" => self.cpu_max = None,
+            "cpu_weight" => self.cpu_weight = None,
+            "pids_max" => self.pids_max = None,
+            "cpuset" => self.cpuset = None,
+            "io" => self.io.clear(),
+            "io_weight" => self.io_weight = None,
+            _ => {}
+        }
+    }
+
     /// The files to write for these limits. `limited` are the disks that have a
     /// limit now; those not in `self.io` are cleared.
     pub(super) fn settings(&self, version: Version, limited: &[DeviceNumber]) -> Vec<Setting> {
@@ -206,6 +223,7 @@ impl Limits {
                 limit: "memory_high_bytes",
                 controller: "memory",
                 files: Vec::new(),
+                each: false,
                 clears: false,
             });
         }
@@ -222,6 +240,7 @@ impl Limits {
             limit: "cpuset",
             controller: "cpuset",
             files: vec![file],
+            each: false,
             clears: self.cpuset.is_none(),
         }
     }
@@ -242,6 +261,8 @@ impl Limits {
             limit: "io_weight",
             controller,
             files: names.iter().map(file).collect(),
+            // Which of them counts is the disk's affair: BFQ reads its own, iocost the other.
+            each: true,
             clears: self.io_weight.is_none(),
         }
     }
@@ -264,7 +285,8 @@ fn unified_io(io: &IoLimit) -> Setting {
     let content = Content::Text(format!("{} {}", io.device, words.join(" ")));
     let expect =
         Expect::Device { device: io.device, words: if clears { Vec::new() } else { words } };
-    Setting { limit: "io", controller: "io", files: vec![("io.max", content, expect)], clears }
+    let files = vec![("io.max", content, expect)];
+    Setting { limit: "io", controller: "io", files, each: false, clears }
 }
 
 fn legacy_io(io: &IoLimit) -> [Setting; 4] {
@@ -282,6 +304,7 @@ fn legacy_io(io: &IoLimit) -> [Setting; 4] {
             limit: "io",
             controller: "blkio",
             files: vec![(file, content, expect)],
+            each: false,
             clears: rate.is_none(),
         }
     })

@@ -105,7 +105,11 @@ fn change_while_running() {
     assert_eq!(unapplied.len(), 1, "{unapplied:?}");
     assert_eq!(unapplied[0].limit, "cpuset");
     assert_eq!(shown(&bed, "a", "pids.max", ("pids", "pids.max")).trim(), "60");
-    assert_eq!(bed.inspect("a").record.unwrap().unapplied, unapplied);
+    assert!(unapplied[0].reason.contains("the CPUs to be had are 0"), "{unapplied:?}");
+    let record = bed.inspect("a").record.unwrap();
+    assert_eq!(record.unapplied, unapplied);
+    let in_force = record.limits_in_force();
+    assert_eq!((in_force.cpuset, in_force.pids_max), (None, Some(60)));
 }
 
 fn memory_beyond_the_limit() {

@@ -136,6 +136,10 @@ fn details_are_a_fact_a_line() {
         instance.last_exit = Some("signal 9".to_owned());
         instance.usage.cpu_usec = Some(61_230_000);
         instance.usage.oom_kills = Some(0);
+        instance.usage.memory_high_bytes = Some(3 << 30);
+        instance.usage.cpuset = Some("0-3,8".to_owned());
+        (instance.usage.cpu_weight, instance.usage.io_weight) = (Some(200), Some(50));
+        (instance.usage.pids, instance.usage.pids_max) = (Some(41), Some(4096));
         instance.notes = vec!["one".to_owned(), "two".to_owned()];
     });
     let text = details(&key(MINION), &shown);
@@ -147,6 +151,11 @@ fn details_are_a_fact_a_line() {
         "lag         0s",
         "crashes     2, the last by signal 9",
         "cpu time    61.23s",
+        "memory high 3.0GiB",
+        "cpu weight  200",
+        "cpus        0-3,8",
+        "disk weight 50",
+        "threads     41/4096",
         "note        one",
         "note        two",
     ] {

@@ -4,8 +4,6 @@ use proptest::prelude::*;
 
 use super::*;
 
-const MIB: u64 = 1 << 20;
-
 fn spec() -> ServerSpec {
     ServerSpec {
         data_dir: "/var/lib/mysql".into(),
@@ -14,7 +12,7 @@ fn spec() -> ServerSpec {
         port: 7335,
         server_id: 42,
         report_host: "dbhost01".to_owned(),
-        sizing: Sizing::for_limit(MIN_MEMORY).unwrap(),
+        sizing: Sizing::for_limit(berth_model::size::SERVER_BYTES_MIN).unwrap(),
     }
 }
 
@@ -67,30 +65,14 @@ fn server_ids_are_fixed_by_the_key() {
 }
 
 #[test]
-fn known_limits_give_known_pools() {
-    let pool = |limit| Sizing::for_limit(limit).unwrap();
-    assert_eq!(pool(384 * MIB).buffer_pool, 48 * MIB);
-    assert_eq!(pool(1024 * MIB).buffer_pool, 512 * MIB);
-    assert_eq!(pool(2048 * MIB).buffer_pool, 1024 * MIB);
-    assert!(pool(2047 * MIB).small && !pool(2048 * MIB).small);
-    let large = pool(64 * 1024 * MIB);
-    assert_eq!((large.buffer_pool, large.pool_instances), (55 * 1024 * MIB, 8));
-    let error = Sizing::for_limit(384 * MIB - 1).unwrap_err();
-    assert!(error.to_string().contains("too few"));
+fn the_shares_of_memory_are_arguments() {
+    let args = server_args(&spec(), Mode::Serve);
+    assert!(has(&args, "--innodb-buffer-pool-size=50331648"));
+    assert!(has(&args, "--innodb-buffer-pool-chunk-size=16777216"));
+    assert!(has(&args, "--max-connections=100"));
 }
 
 proptest! {
-    #[test]
-    fn a_pool_leaves_room_and_is_not_rounded_up_by_the_server(limit in MIN_MEMORY..1 << 42) {
-        let sizing = Sizing::for_limit(limit).unwrap();
-        let room = limit - sizing.buffer_pool;
-        let reserve = if sizing.small { 320 * MIB } else { 640 * MIB };
-        prop_assert!(room >= reserve);
-        prop_assert!(sizing.buffer_pool >= 48 * MIB);
-        prop_assert!(sizing.buffer_pool < 128 * MIB
-            || sizing.buffer_pool.is_multiple_of(sizing.pool_instances * 128 * MIB));
-    }
-
     #[test]
     fn server_ids_are_never_zero(key in ".*") {
         prop_assert_ne!(server_id(&key), 0);

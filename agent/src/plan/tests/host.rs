@@ -149,6 +149,47 @@ fn limits_that_cannot_be_set_block_a_start() {
     ]);
 }
 
+/// A weight alone needs no disk, and what can't be limited is told.
+#[test]
+fn limits_of_an_unknown_disk_are_told_while_running() {
+    let of = |io: serde_json::Value| {
+        let scene = changed("io", io).with(|scene| scene.observation.data_device = unknown());
+        scene.decide(MASTER)
+    };
+    let rates = of(serde_json::json!({ "write_bps": "10MiB/s" }));
+    let told = rates.notes.iter().find(|note| note.starts_with("its limits stay as they are: "));
+    assert!(told.is_some_and(|note| note.contains("can't be found out")), "{:?}", rates.notes);
+    let weight = of(serde_json::json!({ "weight": 50 }));
+    assert_eq!((weight.steps.len(), weight.notes.len()), (1, 0), "{weight:?}");
+}
+
+#[test]
+fn every_limit_of_a_goal_is_passed_on() {
+    let scene = changed("cpu", serde_json::json!({ "cores": 2.5, "weight": 7, "cpuset": "8,0-3" }))
+        .decide(MASTER);
+    let [Step::SetLimits { limits, .. }] = &scene.steps[..] else { panic!("{:?}", scene.steps) };
+    assert_eq!(limits.cpuset.as_deref(), Some("0-3,8"));
+    assert_eq!(
+        (limits.cpu_weight, limits.cpu_max.map(|max| max.quota_us)),
+        (Some(7), Some(250_000))
+    );
+    let others = [
+        ("memory", serde_json::json!({ "high": "3584MiB" })),
+        ("pids", 4096.into()),
+        ("io", serde_json::json!({ "weight": 50 })),
+    ];
+    let given =
+        others.map(|(field, value)| match &changed(field, value).decide(MASTER).steps[..] {
+            [Step::SetLimits { limits, .. }] => {
+                (limits.memory_high_bytes, limits.pids_max, limits.io_weight)
+            }
+            other => panic!("{field}: {other:?}"),
+        });
+    let [memory, pids, io] = given;
+    assert_eq!(memory, (Some(3584 << 20), None, None));
+    assert_eq!((pids, io), ((None, Some(4096), None), (None, None, Some(50))));
+}
+
 #[test]
 fn a_port_of_which_nothing_is_known_is_not_free() {
     let absent = Scene::bare(&entries()).sees(MASTER, |seen| seen.port_taken = unknown());
@@ -162,6 +203,10 @@ fn limits_change_while_the_server_runs() {
     for (field, value) in [
         ("cpu", serde_json::json!({ "cores": 1.5, "weight": 200 })),
         ("io", serde_json::json!({ "write_bps": "10MiB/s", "read_iops": 500 })),
+        ("cpu", serde_json::json!({ "cpuset": "0-3,8" })),
+        ("io", serde_json::json!({ "weight": 50 })),
+        ("memory", serde_json::json!({ "high": "3584MiB" })),
+        ("pids", 4096.into()),
     ] {
         let scene = changed(field, value);
         let decision = scene.decide(MASTER);

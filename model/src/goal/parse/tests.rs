@@ -27,6 +27,12 @@ fn with(change: &str) -> String {
     FLEET.replace("\"role\": \"minion\"", change)
 }
 
+/// The same of 4 GiB with this `memory.high`.
+fn high(high: &str) -> String {
+    let text = with(&format!("\"role\": \"minion\", \"memory\": {{\"high\": {high:?}}}"));
+    text.replace("\"all\"", "\"4GiB\"")
+}
+
 /// The same in vlan mode, with more fields of `network`.
 fn vlan(more: &str) -> String {
     with(&format!("\"role\": \"minion\", \"network\": {{\"mode\": \"vlan\"{more}}}"))
@@ -77,6 +83,30 @@ fn vlan_mode_is_accepted_with_what_it_needs() {
     let text = text.replace("dbhost01-orders-orders-us1-cluster8-db4", &long);
     let text = text.replace("\"orders-orders-us1-cluster8-db4\",", &format!("{:?},", &long[9..]));
     assert!(only_refusal(&text).problem.contains("at most 120"));
+}
+
+#[test]
+fn all_limits_are_accepted_and_kept_in_their_plain_form() {
+    let text = with(
+        "\"role\": \"minion\", \"io\": {\"weight\": 10000}, \"pids\": 64, \
+         \"cpu\": {\"cpuset\": \"3,0-1,2\"}, \"memory\": {\"high\": \"3.5GiB\"}",
+    );
+    let parsed = file("a.json", &text.replace("\"all\"", "\"4GiB\""));
+    assert_eq!(parsed.refusals, []);
+    let entry = &parsed.entries[0].entry;
+    assert_eq!(entry.cpu.cpuset.as_ref().map(ToString::to_string).as_deref(), Some("0-3"));
+    assert_eq!(entry.memory.high.map(|high| high.get()), Some(3584 << 20));
+    assert_eq!((entry.io.weight, entry.pids), (Some(10_000), Some(64)));
+    assert!(!entry.io.has_rates());
+}
+
+/// So that an earlier version, after a downgrade, reads what is in force.
+#[test]
+fn limits_that_are_not_set_are_not_written() {
+    let text = &file("a.json", FLEET).entries[0].text;
+    for name in ["memory", "pids", "cpuset"] {
+        assert!(!text.contains(name), "{name} in {text}");
+    }
 }
 
 #[test]
@@ -133,6 +163,43 @@ fn each_kind_of_mistake_refuses_its_entry() {
             "bare number",
         ),
         (with("\"role\": \"minion\", \"cpu\": {\"cores\": 0}"), "data.cpu.cores", "found 0"),
+        (
+            with("\"role\": \"minion\", \"cpu\": {\"cpuset\": \"0-x\"}"),
+            "data.cpu.cpuset",
+            "found \"x\" in \"0-x\", expected a list of CPUs",
+        ),
+        (
+            with("\"role\": \"minion\", \"cpu\": {\"cpuset\": 3}"),
+            "data.cpu.cpuset",
+            "bare number 3",
+        ),
+        (
+            with("\"role\": \"minion\", \"io\": {\"weight\": 0}"),
+            "data.io.weight",
+            "from 1 to 10000",
+        ),
+        (
+            with("\"role\": \"minion\", \"pids\": 63"),
+            "data.pids",
+            "found 63, expected 64 to 4194304 processes and threads",
+        ),
+        (with("\"role\": \"minion\", \"pids\": \"many\""), "data.pids", "\"many\""),
+        (
+            with("\"role\": \"minion\", \"memory\": {\"low\": \"1GiB\"}"),
+            "data.memory.low",
+            "unknown",
+        ),
+        (
+            with("\"role\": \"minion\", \"memory\": {\"high\": 5}"),
+            "data.memory.high",
+            "bare number 5",
+        ),
+        (high("3GiB"), "data.memory.high", "found 3GiB, expected at least 3200MiB"),
+        (
+            high("4GiB"),
+            "data.memory.high",
+            "found 4GiB, expected at least 3200MiB, which the server takes, and less than 4GiB, its size",
+        ),
         (with("\"role\": \"minion\", \"network\": {\"mode\": \"tun\"}"), "data.network", "tun"),
         (with("\"role\": \"minion\", \"sidecars\": [\"x\"]"), "data.sidecars", "\"x\""),
         (vlan(""), "data.network", "missing field `pool`"),

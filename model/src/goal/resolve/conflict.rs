@@ -12,7 +12,7 @@ use super::{
     Entry, EntryKey, GoalState, HostFacts, PlacedEntry, Refusal, Role, ambiguous, belongs_to,
     cluster_of, refuse, source_of, sources_of,
 };
-use crate::{names::ClusterName, size::HostShare};
+use crate::{goal::check, names::ClusterName, size::HostShare};
 
 struct Conflict {
     members: Vec<EntryKey>,
@@ -75,6 +75,7 @@ fn conflicts(host: &HostFacts, entries: &BTreeMap<&EntryKey, &PlacedEntry>) -> V
     found.extend(one_address(host, entries));
     found.extend(own.iter().filter_map(|placed| one_family(placed, source(&placed.entry)?)));
     found.extend(own.iter().filter_map(|placed| one_source(placed, entries)));
+    found.extend(own.iter().filter_map(|placed| high_of_share(host, placed)));
     found.extend(memory(host, &own));
     found
 }
@@ -185,6 +186,18 @@ fn one_source(
             names(&several)
         ),
         remedy: "name the master by the key of its entry",
+    })
+}
+
+/// What a share is in bytes is known on its host only, and so is what `memory.high` can be.
+fn high_of_share(host: &HostFacts, placed: &PlacedEntry) -> Option<Conflict> {
+    let broken = check::memory(placed.entry.size.of(host.memory_bytes?), placed.entry.memory);
+    let broken = broken.err()?;
+    Some(Conflict {
+        members: vec![placed.key.clone()],
+        field: broken.field,
+        problem: broken.problem,
+        remedy: check::NO_LIMIT,
     })
 }
 

@@ -258,3 +258,25 @@ fn a_source_in_vlan_mode_is_named_by_key_by_name_or_by_host_where_that_is_clear(
     let minion = &goals.own[&"h-m".parse().unwrap()].placed.entry;
     assert_eq!(goals.ambiguous_source(minion), []);
 }
+
+/// A quarter of this host's 8 GiB are 2 GiB, of which the server takes 1664 MiB.
+#[test]
+fn memory_high_of_a_share_is_checked_on_its_host() {
+    let with = |high: &str| {
+        let data = format!(
+            "\"role\": \"master\", \"port\": 1, \"size\": \"1/4\", \"memory\": {{\"high\": \"{high}\"}}"
+        );
+        entry("h-a", &data)
+    };
+    for (high, good) in [("1664MiB", true), ("2047MiB", true), ("1663MiB", false), ("2GiB", false)]
+    {
+        let goals = resolve(&host(), &files(&[&with(high)]), &BTreeMap::new());
+        assert_eq!(goals.refusals.is_empty(), good, "{high}: {:?}", goals.refusals);
+        if let [refusal] = &goals.refusals[..] {
+            assert_eq!(refusal.field.as_deref(), Some("data.memory.high"));
+            assert!(refusal.problem.contains("expected at least 1664MiB"), "{refusal}");
+        }
+        let away = HostFacts { memory_bytes: None, ..host() };
+        assert_eq!(resolve(&away, &files(&[&with(high)]), &BTreeMap::new()).refusals, []);
+    }
+}

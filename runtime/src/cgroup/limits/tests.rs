@@ -132,9 +132,10 @@ fn weights_keep_proportions_within_the_ranges_of_v1() {
 }
 
 #[test]
-fn bfq_is_the_second_choice_for_a_weight_on_v2_and_shows_its_own_range() {
+fn bfq_has_a_file_of_its_own_for_a_weight_on_v2_and_its_own_range() {
     let settings = full().settings(Version::Unified, &[]);
     let weight = settings.iter().find(|setting| setting.limit == "io_weight").unwrap();
+    assert!(weight.each && weight.files[0].0 == "io.weight");
     assert_eq!(
         weight.files[1],
         (

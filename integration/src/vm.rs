@@ -36,6 +36,8 @@ const BOOT: Duration = Duration::from_secs(420);
 const COMMAND: Duration = Duration::from_secs(180);
 /// Time for a clean end, servers included.
 const DOWN: Duration = Duration::from_secs(300);
+/// What every kernel is told.
+const KERNEL_ARGUMENTS: &str = "root=/dev/vda rw console=ttyS0 net.ifnames=0 quiet panic=10";
 /// The memory of a machine.
 const MEMORY_MIB: u32 = 4096;
 
@@ -137,7 +139,8 @@ impl Vm {
         command.args(["-nodefaults", "-no-user-config", "-display", "none", "-smp", "2"]);
         command.args(["-m", &MEMORY_MIB.to_string()]).args(self.accel.arguments());
         command.arg("-kernel").arg(&self.kernel.image).arg("-initrd").arg(&self.kernel.initrd);
-        command.args(["-append", "root=/dev/vda rw console=ttyS0 net.ifnames=0 quiet panic=10"]);
+        let told = self.accel.kernel_arguments();
+        command.args(["-append", &format!("{KERNEL_ARGUMENTS}{told}")]);
         for disk in ["root", "data", "spare", "share"] {
             // Unsafe for this machine's own power failures only: what the guest has written is
             // in the page cache here, and outlives qemu.

@@ -31,7 +31,18 @@ impl Accel {
     pub(super) fn arguments(self) -> [&'static str; 4] {
         match self {
             Self::Kvm => ["-accel", "kvm", "-cpu", "host"],
-            Self::Emulation => ["-accel", "tcg,thread=multi", "-cpu", "max"],
+            // Of those that can run today's programs (x86-64-v2) the one with the least to
+            // emulate: a boot takes two thirds of the time it takes with "max".
+            Self::Emulation => ["-accel", "tcg,thread=multi", "-cpu", "Nehalem"],
+        }
+    }
+
+    /// What the kernel is told. An emulated processor gives nothing away that its kernel could
+    /// keep, and each switch of page tables that tries costs dearly.
+    pub(super) fn kernel_arguments(self) -> &'static str {
+        match self {
+            Self::Kvm => "",
+            Self::Emulation => " mitigations=off",
         }
     }
 }

@@ -11,8 +11,12 @@ pub(crate) const FIRST: &str = "berth.deb";
 pub(crate) const NEWER: &str = "berth-newer.deb";
 /// Time to converge, under emulation on a busy machine.
 pub(crate) const CONVERGE: Duration = Duration::from_secs(900);
+/// Time for a statement.
+const STATEMENT: Duration = Duration::from_secs(180);
 /// The memory of each server.
 const SIZE: &str = "600MiB";
+/// A port for entries that need one and don't use it.
+const REMOVED_PORT: u16 = 7999;
 /// Room for the answers of servers under emulation.
 const CONFIGURATION: &str = "probe_timeout = \"20s\"\ninterval = \"5s\"\n";
 
@@ -62,11 +66,20 @@ impl Host {
 
     /// Replaces the goal file.
     pub(crate) fn goal(&mut self, entries: &[(&str, Value)]) {
-        let members = entries.iter().map(|(name, data)| {
+        self.goal_with_removed(entries, None);
+    }
+
+    /// The same, with another entry that says that its instance is to be removed.
+    pub(crate) fn goal_with_removed(&mut self, entries: &[(&str, Value)], removed: Option<&str>) {
+        let started = entries.iter().map(|(name, data)| {
             let entry = json!({ "app_id": name, "state": "started", "data": data });
             (key(name), entry)
         });
-        let text = Value::Object(members.collect()).to_string();
+        let removed = removed.map(|name| {
+            let data = master(name, REMOVED_PORT);
+            (key(name), json!({ "app_id": name, "state": "removed", "data": data }))
+        });
+        let text = Value::Object(started.chain(removed).collect()).to_string();
         self.vm.write("/etc/berth/goal.d/all.json", &text);
     }
 
@@ -118,16 +131,39 @@ impl Host {
 
     /// What a server answers to SQL as root.
     pub(crate) fn sql(&mut self, name: &str, sql: &str) -> String {
+        self.sql_within(name, sql, STATEMENT)
+    }
+
+    /// The same for what takes longer.
+    pub(crate) fn sql_within(&mut self, name: &str, sql: &str, within: Duration) -> String {
+        let ran = self.vm.run_within(&format!("{} -e \"{sql}\"", client(name)), within);
+        assert!(ran.code == 0, "{sql}: {ran:?}");
+        ran.stdout.trim_end().to_owned()
+    }
+
+    /// Gives a server a file of statements.
+    pub(crate) fn script(&mut self, name: &str, text: &str) {
+        self.vm.write("/run/script.sql", text);
+        self.vm.sh(&format!("{} < /run/script.sql", client(name)));
+    }
+
+    /// Begins a statement that goes on beside the scenario, until its server or the machine
+    /// ends.
+    pub(crate) fn begin(&mut self, name: &str, sql: &str) {
         let client = client(name);
-        self.vm.sh(&format!("{client} -e \"{sql}\""))
+        self.vm.sh(&format!("systemd-run --quiet --collect {client} -e '{sql}'"));
     }
 
     /// Starts a client of the first server that commits a row at a time until told to end, and
     /// writes down the number of each row once its commit was acknowledged.
     pub(crate) fn start_writer(&mut self, name: &str) {
+        self.start_writer_through(name, &client(name));
+    }
+
+    /// The same with this client, which may be one over TCP.
+    pub(crate) fn start_writer_through(&mut self, name: &str, client: &str) {
         self.sql(name, "CREATE DATABASE IF NOT EXISTS shop");
         self.sql(name, "CREATE TABLE IF NOT EXISTS shop.orders (id BIGINT PRIMARY KEY)");
-        let client = client(name);
         self.vm.sh("rm -rf /run/writer && mkdir /run/writer");
         let first = self.sql(name, "SELECT COALESCE(MAX(id), 0) + 1 FROM shop.orders");
         let script = format!(
@@ -171,13 +207,25 @@ impl Host {
 
     /// Asserts that all rows up to this one are on a server.
     pub(crate) fn assert_rows(&mut self, name: &str, last: u64) {
-        let sql = format!("SELECT COUNT(*) FROM shop.orders WHERE id BETWEEN 1 AND {last}");
-        assert_eq!(self.sql(name, &sql), last.to_string(), "acknowledged rows on {name}");
+        assert_eq!(self.sql(name, &rows_up_to(last)), last.to_string(), "rows on {name}");
+    }
+
+    /// Waits until all rows up to this one are on a server, which may have to fetch them.
+    pub(crate) fn await_rows(&mut self, name: &str, last: u64) {
+        if last == 0 {
+            return;
+        }
+        let script = format!("test \"$({} -e '{}')\" = {last}", client(name), rows_up_to(last));
+        self.vm.await_sh(&format!("{last} rows on {name}"), CONVERGE, &script);
     }
 }
 
+fn rows_up_to(last: u64) -> String {
+    format!("SELECT COUNT(*) FROM shop.orders WHERE id BETWEEN 1 AND {last}")
+}
+
 /// The `mysql` client of another vendor, on a server's socket.
-fn client(name: &str) -> String {
+pub(crate) fn client(name: &str) -> String {
     let socket = format!("/run/berth/sockets/{}/mysqld.sock", key(name));
     format!("mariadb --no-defaults -uroot -N -B -S {socket}")
 }

@@ -13,11 +13,31 @@ const MIB: u64 = 1 << 20;
 
 /// What fio does, which rate of io.max limits it, and how much of that is asked for.
 const LOADS: [(&str, &str, &str, u64); 5] = [
-    ("direct write", "--rw=write --bs=64k --direct=1", "wbps", 8 * MIB),
-    ("direct read", "--rw=read --bs=64k --direct=1", "rbps", 8 * MIB),
+    (
+        "direct write",
+        "--rw=write --bs=64k --direct=1 --ioengine=libaio --iodepth=16",
+        "wbps",
+        8 * MIB,
+    ),
+    (
+        "direct read",
+        "--rw=read --bs=64k --direct=1 --ioengine=libaio --iodepth=16",
+        "rbps",
+        8 * MIB,
+    ),
     ("buffered write and fsync", "--rw=write --bs=64k --fsync=16", "wbps", 8 * MIB),
-    ("direct random write", "--rw=randwrite --bs=4k --direct=1", "wiops", 200),
-    ("direct random read", "--rw=randread --bs=4k --direct=1", "riops", 200),
+    (
+        "direct random write",
+        "--rw=randwrite --bs=4k --direct=1 --ioengine=libaio --iodepth=16",
+        "wiops",
+        200,
+    ),
+    (
+        "direct random read",
+        "--rw=randread --bs=4k --direct=1 --ioengine=libaio --iodepth=16",
+        "riops",
+        200,
+    ),
 ];
 
 /// How far what is achieved may be from what is asked. Wide, because the kernel lets bursts
@@ -116,7 +136,7 @@ fn judge(what: &str, asked: u64, achieved: u64) {
 fn fio(host: &mut Host, group: &str, file: &str, arguments: &str, rate: &str) -> u64 {
     let script = format!(
         "echo $$ > '{group}/cgroup.procs' && exec fio --name=load --filename={file} --size=64M \
-         --time_based --runtime=10 --ioengine=psync --output-format=json {arguments}"
+         --time_based --ramp_time=2 --runtime=12 --output-format=json {arguments}"
     );
     let text =
         host.vm.run_within(&format!("sh -c \"{}\"", script.replace("$$", "\\$\\$")), CONVERGE);
@@ -163,7 +183,7 @@ fn kinds_of_disks(host: &mut Host) {
             "mkdir -p '{group}' && echo '{number} wbps={}' > '{group}/io.max'",
             8 * MIB
         ));
-        let write = "--rw=write --bs=64k --direct=1";
+        let write = "--rw=write --bs=64k --direct=1 --ioengine=libaio --iodepth=16";
         let achieved = fio(host, &group, "/mnt/kind/fio", write, "wbps");
         judge(&format!("{kind} ({chosen} {number}), direct write, wbps"), 8 * MIB, achieved);
         host.vm.sh(&format!("rmdir '{group}' && umount /mnt/kind"));

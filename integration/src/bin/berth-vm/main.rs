@@ -6,6 +6,8 @@
 
 mod host;
 mod limits;
+mod neighbour;
+mod network;
 mod power;
 mod survive;
 
@@ -21,9 +23,11 @@ use host::Packages;
 type Scenario = fn(&Packages);
 
 /// The scenarios, in the order in which they run.
-const SCENARIOS: [(&str, Scenario); 3] = [
+const SCENARIOS: [(&str, Scenario); 5] = [
     ("survive", survive::agents_come_and_go_and_servers_stay),
     ("limits", limits::limits_hold_and_change_while_running),
+    ("neighbour", neighbour::a_limit_keeps_the_disk_for_the_neighbours),
+    ("network", network::addresses_of_their_own_on_the_kernel_datapath),
     ("power", power::it_comes_back_from_a_reboot_and_from_power_cuts),
 ];
 

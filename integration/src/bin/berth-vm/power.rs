@@ -1,16 +1,25 @@
-//! Reboots, and power cuts at random instants.
+//! A clean reboot, and power cuts at random instants: while directories are made, while CLONE
+//! runs, while a client commits.
 
-use std::{thread, time::Duration};
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
 
-use crate::host::{Host, Packages, master, minion};
+use serde_json::Value;
+
+use crate::host::{Host, Packages, key, master, minion};
 
 const MASTER: &str = "orders-db1";
 const MINION: &str = "orders-db2";
+const MASTER_PORT: u16 = 7335;
 /// Power cuts, unless BERTH_SOAK_COUNT says another number.
-const CUTS: u64 = 2;
+const CUTS: u64 = 20;
+/// How long the first machine has until its cut: directories, a first start, a CLONE.
+const FIRST_SECONDS: u64 = 60;
 
-/// A clean reboot, then power cuts under writes: it comes back converged by itself, and no
-/// acknowledged row is missing.
+/// Each time the machine comes back it converges by itself, no acknowledged row is missing,
+/// every server that serves has all of them, and nothing is left over.
 pub(crate) fn it_comes_back_from_a_reboot_and_from_power_cuts(packages: &Packages) {
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
     let cuts = number("BERTH_SOAK_COUNT").unwrap_or(CUTS);
@@ -18,40 +27,100 @@ pub(crate) fn it_comes_back_from_a_reboot_and_from_power_cuts(packages: &Package
     eprintln!("{cuts} power cuts, BERTH_SOAK_SEED={seed}");
     let mut random = fastrand::Rng::with_seed(seed);
     let mut host = Host::new(packages);
-    host.goal(&[(MASTER, master(MASTER, 7335)), (MINION, minion(MINION, 7336, 7335))]);
 
-    // The first cut falls into the making of the data directories and the seeding.
-    thread::sleep(Duration::from_millis(random.u64(2_000..60_000)));
-    again(&mut host, "a power cut while converging");
+    // The first cut falls into the making of everything.
+    let first = [(MASTER, master(MASTER, MASTER_PORT)), (MINION, follower(MINION, 7336))];
+    host.goal(&first);
+    thread::sleep(Duration::from_millis(random.u64(..FIRST_SECONDS * 1000)));
+    cut(&mut host, 1, &[MASTER, MINION], 0);
+    reboot(&mut host);
 
-    host.start_writer(MASTER);
-    let last = host.end_writer();
-    let took = host.vm.reboot();
-    eprintln!("rebooted in {} s", took.as_secs());
-    host.await_converged("after a reboot", 2);
-    host.assert_rows(MASTER, last);
-    assert_clean_end(&mut host);
-
-    for at in 1..=cuts {
+    // The others into the seeding of another minion, and its start, while a client commits.
+    let mut takes = Duration::from_secs(FIRST_SECONDS);
+    let mut last: Option<String> = None;
+    for at in 2..=cuts {
+        let name = format!("orders-db{}", at + 1);
+        let mut entries: Vec<(&str, Value)> = first.to_vec();
+        entries.push((&name, follower(&name, 7337 + u16::try_from(at % 2).unwrap_or(0))));
         host.start_writer(MASTER);
-        thread::sleep(Duration::from_millis(random.u64(..8_000)));
-        let last = host.acknowledged();
-        again(&mut host, &format!("power cut {at} under writes"));
-        host.assert_rows(MASTER, last);
-        eprintln!("power cut {at}: all {last} acknowledged rows are there");
+        host.goal_with_removed(&entries, last.as_deref());
+        thread::sleep(takes.mul_f64(random.f64()));
+        let acknowledged = host.acknowledged();
+        let begun = Instant::now();
+        cut(&mut host, at, &[MASTER, MINION, &name], acknowledged);
+        // So that cuts fall into the whole of a seed, and not long after.
+        takes = takes.min(begun.elapsed());
+        last = Some(name);
     }
 }
 
-fn again(host: &mut Host, what: &str) {
-    host.vm.cut_power();
-    let took = host.vm.boot();
-    eprintln!("{what}: booted in {} s", took.as_secs());
-    host.await_converged(what, 2);
+fn follower(name: &str, port: u16) -> Value {
+    minion(name, port, MASTER_PORT)
 }
 
-/// The servers were asked to end at the reboot, after the agent, and had the time to.
-fn assert_clean_end(host: &mut Host) {
-    let key = crate::host::key(MASTER);
-    let log = host.vm.sh(&format!("grep -c 'Shutdown complete' /var/log/berth/{key}.log"));
-    assert!(log.parse::<u32>().is_ok_and(|count| count >= 1), "{log}");
+/// Cuts the power now, and asserts all that must be true afterwards.
+fn cut(host: &mut Host, at: u64, names: &[&str], acknowledged: u64) {
+    let doing = doing(host);
+    host.vm.cut_power();
+    let booted = host.vm.boot();
+    let begun = Instant::now();
+    host.await_converged(&format!("power cut {at}, while {doing}"), names.len());
+    let converged = begun.elapsed();
+    for name in names {
+        host.await_rows(name, acknowledged);
+    }
+    assert_nothing_left(host, names);
+    eprintln!(
+        "power cut {at} ({doing}): booted in {} s, converged {} s later, all {acknowledged} \
+         acknowledged rows are on all {} servers",
+        booted.as_secs(),
+        converged.as_secs(),
+        names.len()
+    );
+}
+
+/// What goes on at this instant, in words, from the agent's last status.
+fn doing(host: &mut Host) -> String {
+    let words = host.vm.run(
+        "jq -r '[.instances | to_entries[] | select(.value.phase != \"converged\") | \
+         .value.doing.step // .value.blocked // (.value.state + \"\")] | join(\"; \")' \
+         /run/berth/status.json",
+    );
+    match words.stdout.trim() {
+        "" => "commits only".to_owned(),
+        words => words.to_owned(),
+    }
+}
+
+/// One scope, one container, one ready directory for each server, and no more.
+fn assert_nothing_left(host: &mut Host, names: &[&str]) {
+    let mut keys: Vec<String> = names.iter().map(|name| key(name)).collect();
+    keys.sort_unstable();
+    let keys = keys.join("\n");
+    let sorted =
+        |host: &mut Host, script: &str| host.vm.sh(&format!("{{ {script}; }} | LC_ALL=C sort"));
+    let scopes = "systemctl list-units --plain --no-legend 'berth-*.scope' | \
+                  sed -n 's/^berth-\\(.*\\)\\.scope .*/\\1/p'";
+    assert_eq!(sorted(host, scopes), keys, "scopes");
+    assert_eq!(sorted(host, "ls /run/berth/containers"), keys, "containers");
+    assert_eq!(sorted(host, "ls /var/lib/berth/data"), keys, "data directories");
+    for name in names {
+        let marker = format!("jq -r .state /var/lib/berth/data/{}/marker.json", key(name));
+        assert_eq!(host.vm.sh(&marker), "ready", "the marker of {name}");
+    }
+}
+
+/// The servers were asked to end, after the agent, and had the time to.
+fn reboot(host: &mut Host) {
+    host.start_writer(MASTER);
+    let acknowledged = host.end_writer();
+    let log = format!("grep -c 'Shutdown complete' /var/log/berth/{}.log", key(MASTER));
+    let count = |host: &mut Host| host.vm.run(&log).stdout.trim().parse::<u32>().unwrap_or(0);
+    let before = count(host);
+    let took = host.vm.reboot();
+    host.await_converged("after a reboot", 2);
+    assert_eq!(count(host), before + 1, "one clean shutdown of the master");
+    host.await_rows(MINION, acknowledged);
+    assert_nothing_left(host, &[MASTER, MINION]);
+    eprintln!("rebooted in {} s, the servers were shut down cleanly", took.as_secs());
 }

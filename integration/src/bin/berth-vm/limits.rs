@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::host::{CONVERGE, Host, Packages, key, master};
+use crate::host::{CONVERGE, Host, Packages, client, key, master};
 
 const LIMITED: &str = "orders-db1";
 const OTHER: &str = "stock-db1";
@@ -47,59 +47,126 @@ const ACHIEVED_PERCENT: std::ops::RangeInclusive<u64> = 40..=140;
 /// See the module.
 pub(crate) fn limits_hold_and_change_while_running(packages: &Packages) {
     let mut host = Host::new(packages);
-    goal(&mut host, &json!({}), &json!({}));
+    goal(&mut host, &json!({}));
     host.await_converged("two masters", 2);
     let servers = host.servers();
     change_while_running(&mut host);
-    assert_eq!(host.servers(), servers, "limits change without a restart");
     rates(&mut host, "disk");
+    processor_time(&mut host);
+    threads(&mut host);
+    assert_eq!(host.servers(), servers, "limits change without a restart");
     kinds_of_disks(&mut host);
     out_of_memory(&mut host);
 }
 
-fn goal(host: &mut Host, io: &Value, cpu: &Value) {
+/// The goal of two masters, one of them with these fields.
+fn goal(host: &mut Host, fields: &Value) {
     let mut limited = master(LIMITED, 7335);
-    limited["io"] = io.clone();
-    limited["cpu"] = cpu.clone();
+    for (name, value) in fields.as_object().into_iter().flatten() {
+        limited[name] = value.clone();
+    }
     host.goal(&[(LIMITED, limited), (OTHER, master(OTHER, 7336))]);
+}
+
+/// Waits until the kernel's files of the limited instance have these texts.
+fn await_files(host: &mut Host, files: &[(&str, String)]) {
+    let group = Host::group(LIMITED);
+    let tests: Vec<String> = files
+        .iter()
+        .map(|(file, text)| format!("test \"$(cat '{group}/{file}')\" = '{text}'"))
+        .collect();
+    host.vm.await_sh("the goal's limits in the kernel", CONVERGE, &tests.join(" && "));
 }
 
 /// Edits the goal and looks at the kernel's files, and at the status.
 fn change_while_running(host: &mut Host) {
     let disk = host.vm.sh("lsblk --noheadings --nodeps --output MAJ:MIN /dev/vdb");
     let disk = disk.trim().to_owned();
-    let steps = [
-        (
-            json!({ "write_bps": "10MiB/s", "read_iops": 300 }),
-            json!({ "cores": 1.5, "weight": 50 }),
-            format!("{disk} rbps=max wbps=10485760 riops=300 wiops=max"),
-            ("150000 100000", "50"),
-        ),
-        (
-            json!({ "read_bps": "20MiB/s", "write_bps": "20MiB/s", "read_iops": 400,
-                    "write_iops": 500 }),
-            json!({ "cores": 0.5 }),
-            format!("{disk} rbps=20971520 wbps=20971520 riops=400 wiops=500"),
-            ("50000 100000", "100"),
-        ),
-        (json!({}), json!({}), String::new(), ("max 100000", "100")),
-    ];
-    for (io, cpu, io_max, (cpu_max, weight)) in steps {
-        goal(host, &io, &cpu);
-        let group = Host::group(LIMITED);
-        let files = format!(
-            "cd '{group}' && test \"$(cat io.max)\" = '{io_max}' && \
-             test \"$(cat cpu.max)\" = '{cpu_max}' && test $(cat cpu.weight) = {weight}"
-        );
-        host.vm.await_sh("the goal's limits in the kernel", CONVERGE, &files);
+    // A scheduler that has weights.
+    host.vm.sh("modprobe bfq && echo bfq > /sys/block/vdb/queue/scheduler");
+    for (fields, io_max, others) in steps(&disk) {
+        goal(host, &fields);
+        let mut files = vec![("io.max", io_max.clone())];
+        files.extend(FILES.into_iter().zip(others.map(str::to_owned)));
+        await_files(host, &files);
         let status = host.status();
         let usage = status.instances.iter().find(|(at, _)| at.as_str() == key(LIMITED));
         let shown = usage.map(|(_, one)| one.usage.io_max.clone()).unwrap_or_default();
         assert_eq!(shown.is_empty(), io_max.is_empty(), "io.max in the status: {shown:?}");
         assert!(shown.starts_with(&disk) || io_max.is_empty(), "{shown}");
-        eprintln!("goal io {io} cpu {cpu}: io.max {io_max:?}, cpu.max {cpu_max:?}");
+        eprintln!("goal {fields}: {files:?}");
     }
     assert_eq!(host.limit(LIMITED, "memory.max"), (600 * MIB).to_string());
+}
+
+/// The kernel's files beside io.max.
+const FILES: [&str; 6] =
+    ["io.bfq.weight", "cpu.max", "cpu.weight", "cpuset.cpus", "memory.high", "pids.max"];
+
+/// What is asked for, one after the other, and how the files read then.
+fn steps(disk: &str) -> [(Value, String, [&'static str; 6]); 3] {
+    [
+        (
+            json!({ "io": { "write_bps": "10MiB/s", "read_iops": 300, "weight": 200 },
+                    "cpu": { "cores": 1.5, "weight": 50, "cpuset": "0" },
+                    "memory": { "high": "560MiB" }, "pids": 200 }),
+            format!("{disk} rbps=max wbps=10485760 riops=300 wiops=max"),
+            ["default 200", "150000 100000", "50", "0", "587202560", "200"],
+        ),
+        (
+            json!({ "io": { "read_bps": "20MiB/s", "write_bps": "20MiB/s", "read_iops": 400,
+                            "write_iops": 500 },
+                    "cpu": { "cores": 0.5, "cpuset": "0-1" }, "pids": 300 }),
+            format!("{disk} rbps=20971520 wbps=20971520 riops=400 wiops=500"),
+            ["default 100", "50000 100000", "100", "0-1", "max", "300"],
+        ),
+        (json!({}), String::new(), ["default 100", "max 100000", "100", "", "max", "max"]),
+    ]
+}
+
+/// A server that reckons as much as it may has half a processor, if that is its limit.
+fn processor_time(host: &mut Host) {
+    goal(host, &json!({ "cpu": { "cores": 0.5 } }));
+    await_files(host, &[("cpu.max", "50000 100000".to_owned())]);
+    host.begin(LIMITED, "SELECT BENCHMARK(2000000000, MD5(1))");
+    let group = Host::group(LIMITED);
+    let used = host.vm.sh(&format!(
+        "sleep 2; u() {{ sed -n 's/^usage_usec //p' '{group}/cpu.stat'; }}; t() {{ date +%s%N; }}; \
+         a=$(u); s=$(t); sleep 10; b=$(u); e=$(t); echo $(( (b - a) * 100000 / (e - s) ))"
+    ));
+    eprintln!("cpu.max of 0.5: {used} % of a processor");
+    assert!(used.parse::<u64>().is_ok_and(|used| (25..=55).contains(&used)), "{used}");
+    host.sql(
+        LIMITED,
+        "SELECT id INTO @busy FROM performance_schema.processlist \
+                       WHERE info LIKE 'SELECT BENCHMARK%' LIMIT 1; KILL @busy",
+    );
+    goal(host, &json!({}));
+    await_files(host, &[("cpu.max", "max 100000".to_owned())]);
+}
+
+/// More clients than a server may have threads for: those are refused, the others go on.
+fn threads(host: &mut Host) {
+    let now: u64 = host.limit(LIMITED, "pids.current").parse().expect("a number");
+    let most = (now + 8).max(64);
+    goal(host, &json!({ "pids": most }));
+    await_files(host, &[("pids.max", most.to_string())]);
+    let client = client(LIMITED);
+    let group = Host::group(LIMITED);
+    let ran = host.vm.run_within(
+        &format!(
+            "for i in $(seq 60); do {client} -e 'SELECT SLEEP(15)' > /dev/null 2>&1 & done; \
+             for i in $(seq 20); do cat '{group}/pids.current'; sleep 0.5; done | sort -n | tail -n 1; wait"
+        ),
+        CONVERGE,
+    );
+    let seen: u64 = ran.stdout.trim().parse().unwrap_or_else(|error| panic!("{error}: {ran:?}"));
+    let refused = host.vm.sh(&format!("sed -n 's/^max //p' '{group}/pids.events'"));
+    eprintln!("pids.max of {most}: at most {seen} were seen, {refused} were refused");
+    assert!(seen <= most && refused != "0", "{seen} of {most}, {refused} refused");
+    goal(host, &json!({}));
+    await_files(host, &[("pids.max", "max".to_owned())]);
+    host.sql(LIMITED, "SELECT 1");
 }
 
 /// Sets each rate by the goal, and measures it from inside the instance's control group.
@@ -111,14 +178,14 @@ fn rates(host: &mut Host, what: &str) {
             "wiops" => json!({ "write_iops": asked }),
             _ => json!({ "read_iops": asked }),
         };
-        goal(host, &field, &json!({}));
+        goal(host, &json!({ "io": field }));
         let group = Host::group(LIMITED);
         let set = format!("grep -q {rate}={asked} '{group}/io.max'");
         host.vm.await_sh("the rate in the kernel", CONVERGE, &set);
         let achieved = fio(host, &group, "/var/lib/berth/fio", arguments, rate);
         judge(&format!("{what}, {load}, {rate}"), asked, achieved);
     }
-    goal(host, &json!({}), &json!({}));
+    goal(host, &json!({}));
     host.vm.sh("rm -f /var/lib/berth/fio");
 }
 

@@ -37,6 +37,8 @@ pub(crate) fn agents_come_and_go_and_servers_stay(packages: &Packages) {
         host.await_converged(what, 2);
         same(&mut host, what);
     }
+    a_stuck_agent_is_started_anew(&mut host);
+    same(&mut host, "the watchdog's restart");
     for (what, package, is_newer) in [("upgrade", NEWER, true), ("downgrade", FIRST, false)] {
         let before = agent(&mut host);
         host.install(package);
@@ -58,6 +60,29 @@ pub(crate) fn agents_come_and_go_and_servers_stay(packages: &Packages) {
     let last = host.end_writer();
     host.assert_rows(MASTER, last);
     eprintln!("the writer committed {last} rows and saw no error");
+}
+
+/// The loop feeds systemd's watchdog; an agent that stands still doesn't.
+fn a_stuck_agent_is_started_anew(host: &mut Host) {
+    let dir = "/etc/systemd/system/berth-agent.service.d";
+    host.vm.sh(&format!("mkdir -p {dir}"));
+    let shorter = "[Service]\nWatchdogSec=20s\nTimeoutAbortSec=5s\n";
+    host.vm.write(&format!("{dir}/watchdog.conf"), shorter);
+    host.vm.sh("systemctl daemon-reload && systemctl restart berth-agent");
+    host.await_converged("with a short watchdog", 2);
+    let before = agent(host);
+    host.vm.sh("systemctl kill --signal=STOP berth-agent");
+    host.vm.await_sh(
+        "the watchdog",
+        Duration::from_secs(120),
+        "test $(systemctl show --property NRestarts --value berth-agent) -ge 1",
+    );
+    host.await_converged("after the watchdog", 2);
+    assert_ne!(agent(host), before, "the agent that stood still is gone");
+    let log =
+        host.vm.sh("journalctl --no-pager --quiet --unit berth-agent --grep 'Watchdog timeout'");
+    assert_eq!(log.lines().count(), 1, "one restart by the watchdog: {log}");
+    host.vm.sh(&format!("rm -r {dir} && systemctl daemon-reload"));
 }
 
 fn agent(host: &mut Host) -> String {

@@ -43,6 +43,9 @@ pub struct Remembered {
     /// Whether it has a data directory. One that is gone then was not removed by berth:
     /// a disk that isn't mounted must not look like an instance that was never made.
     pub has_data: bool,
+    /// Whether a disk of its own was mounted at that directory.
+    #[serde(default)]
+    pub own_disk: bool,
 }
 
 impl Remembered {

@@ -3,6 +3,7 @@
 //! Data flows one way: goal → observe → plan → act → status.
 
 pub mod act;
+mod bounded;
 pub mod cli;
 pub mod config;
 pub mod data;

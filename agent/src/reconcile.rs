@@ -5,20 +5,20 @@
 
 mod lanes;
 mod pass;
+mod prepare;
 mod service;
 mod signals;
 mod watches;
 mod world;
 
-use std::{fs::File, io, os::unix::fs::DirBuilderExt, path::PathBuf, sync::Arc, time::Duration};
+use std::{fs::File, io, path::PathBuf, sync::Arc, time::Duration};
 
 use berth_runtime::become_subreaper;
 use nix::fcntl::{Flock, FlockArg};
 
 use crate::{
     config::Config,
-    data,
-    files::{self, FileError},
+    files::FileError,
     host::{Host, HostError},
     wake::{GoalWatch, Waker},
 };
@@ -33,6 +33,9 @@ pub enum LogFormat {
     /// One JSON object a line.
     Json,
 }
+
+/// Threads that may wait in the kernel at the same time; they exist only while they do.
+const BLOCKING_THREADS_MAX: usize = 4096;
 
 /// Why the agent can't run.
 #[derive(Debug, thiserror::Error)]
@@ -80,13 +83,15 @@ pub enum AgentError {
 /// What keeps it from running at all.
 pub fn run(config: Config, log: LogFormat) -> Result<(), AgentError> {
     start_log(log);
-    make_directories(&config)?;
+    prepare::make_directories(&config)?;
     let _lock = lock(&config)?;
-    sweep(&config);
+    prepare::sweep(&config);
     become_subreaper().map_err(AgentError::Subreaper)?;
     let host = Arc::new(Host::open(config)?);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
+        // Each instance on a disk that hangs holds one, and a probe must find one beside them.
+        .max_blocking_threads(BLOCKING_THREADS_MAX)
         .enable_all()
         .build()
         .map_err(AgentError::Events)?;
@@ -129,30 +134,6 @@ fn start_log(format: LogFormat) {
         }
         LogFormat::Json => builder.json().try_init(),
     };
-}
-
-fn make_directories(config: &Config) -> Result<(), AgentError> {
-    let dirs =
-        [&config.goal_dir, &config.state_dir, &config.data_dir, &config.run_dir, &config.log_dir];
-    for dir in dirs {
-        std::fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o755)
-            .create(dir)
-            .map_err(|source| AgentError::Make { path: dir.clone(), source })?;
-    }
-    Ok(())
-}
-
-/// Removes what an agent left that was killed while it wrote a file. Only one agent works
-/// here, and this one writes nothing yet. What can't be removed does no harm.
-fn sweep(config: &Config) {
-    let names = std::fs::read_dir(&config.data_dir).into_iter().flatten().flatten();
-    let markers = names.map(|name| data::marker_path(&name.path()));
-    let own = [config.goals_in_force(), config.journal(), config.status()];
-    for path in own.into_iter().chain(markers) {
-        let _ = std::fs::remove_file(files::temporary(&path));
-    }
 }
 
 fn lock(config: &Config) -> Result<Flock<File>, AgentError> {

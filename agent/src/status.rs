@@ -4,6 +4,7 @@
 //! [`document`] is pure. [`live`] is for the command line: it takes no lock and needs no
 //! agent, only the document's file, /proc and the cgroup.
 
+mod disk;
 pub mod live;
 mod network;
 
@@ -135,6 +136,7 @@ fn instance(
         last_exit: remembered.last_exit.clone(),
         address: network::address(inputs, key, goal),
         network: network::instance(inputs, key, goal),
+        disk: disk::instance(&seen.disk),
         server_version: server.map(|server| server.version.to_string()),
         server_uuid: server.map(|server| server.server_uuid.clone()),
         gtid_executed: server.map(|server| server.gtid_executed.to_string()),

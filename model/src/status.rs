@@ -28,10 +28,12 @@ macro_rules! display_as_serialised {
     )*};
 }
 
+mod disk;
 mod instance;
 mod network;
 mod usage;
 
+pub use disk::{DiskDevice, DiskKind, DiskStatus};
 pub use instance::{
     ContainerStatus, Doing, GoalStanding, GoalSummary, InstanceState, InstanceStatus, LastStep,
     Phase, ReplicationStatus, Retry,

@@ -81,6 +81,11 @@ pub struct BlockDevice {
 /// [`RuntimeError::NoDevice`] when the file system has no single disk below it.
 pub fn device_of(path: &Path) -> Result<BlockDevice> {
     let device = fs::metadata(path).map_err(RuntimeError::io("examine", path))?.dev();
+    device_of_number(path, device)
+}
+
+/// The same by the `st_dev` of what is at `path`.
+pub(crate) fn device_of_number(path: &Path, device: u64) -> Result<BlockDevice> {
     let number = DeviceNumber {
         major: nix::libc::major(device).into(),
         minor: nix::libc::minor(device).into(),

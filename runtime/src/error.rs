@@ -201,6 +201,13 @@ impl RuntimeError {
         move |source| Self::Syscall { operation, source: source.into() }
     }
 
+    /// Whether what the call was about is not there.
+    #[must_use]
+    pub fn is_missing(&self) -> bool {
+        let Self::Io { source, .. } = self else { return false };
+        matches!(source.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+    }
+
     /// Whether the same call may succeed later without anything being changed.
     #[must_use]
     pub fn is_retryable(&self) -> bool {

@@ -2,14 +2,17 @@
 
 mod network;
 
-use std::process::ExitCode;
+use std::{process::ExitCode, time::Duration};
 
 use anstyle::AnsiColor;
 use berth_runtime::{CgroupManager, CgroupVersion, Facts, device_of};
 use serde::Serialize;
 
 use super::{Failure, args, output};
-use crate::{config::Config, files, mysql::credentials::FleetKey};
+use crate::{bounded, config::Config, files, mysql::credentials::FleetKey};
+
+/// How long the disk of the data directory may take to answer.
+const DISK_WAIT: Duration = Duration::from_secs(3);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -221,21 +224,30 @@ fn host(config: &Config) -> Vec<Line> {
             "the same file on every host, mode 0600: openssl rand -base64 48",
         ),
     });
-    let existing = config.data_dir.ancestors().find(|dir| dir.exists());
-    lines.push(match existing.map(device_of) {
-        Some(Ok(device)) => Line::good(format!(
+    let dir = config.data_dir.clone();
+    let disk = move || Some(device_of(dir.ancestors().find(|dir| dir.exists())?));
+    lines.push(match bounded::within(DISK_WAIT, disk) {
+        Some(Some(Ok(device))) => Line::good(format!(
             "{} is on {} ({})",
             config.data_dir.display(),
             device.name,
             device.number
         )),
-        Some(Err(error)) => Line::new(
+        Some(Some(Err(error))) => Line::new(
             files::chain(&error).join(": "),
             Verdict::Limited,
             "goals with disk limits can't be met",
             "put the data directories on a disk of their own",
         ),
-        None => Line::new("no data directory", Verdict::Missing, "nothing can be kept", "make it"),
+        Some(None) => {
+            Line::new("no data directory", Verdict::Missing, "nothing can be kept", "make it")
+        }
+        None => Line::new(
+            format!("the disk of {} does not answer", config.data_dir.display()),
+            Verdict::Missing,
+            "no instance on it can be started or looked after",
+            "look for it in `dmesg`, `multipath -ll` and `dmsetup info`",
+        ),
     });
     lines.push(Line::good(format!(
         "{} of memory for instances",

@@ -1,5 +1,6 @@
 //! `berth status`: a table of instances, everything about one, or the document itself.
 
+mod disk;
 mod network;
 
 use std::{process::ExitCode, time::Duration};
@@ -229,6 +230,7 @@ fn details(key: &EntryKey, instance: &InstanceStatus) -> String {
     for (name, value) in network::details(instance) {
         some(name, Some(value));
     }
+    some("disk", instance.disk.as_ref().map(disk::words));
     some("server", instance.server_version.clone());
     some("uuid", instance.server_uuid.clone());
     some("executed", instance.gtid_executed.clone());
@@ -266,7 +268,7 @@ fn details(key: &EntryKey, instance: &InstanceStatus) -> String {
     some("cpu weight", usage.cpu_weight.map(|weight| weight.to_string()));
     some("cpus", usage.cpuset.clone());
     some(
-        "disk",
+        "disk i/o",
         usage.io_read_bytes.zip(usage.io_write_bytes).map(|(read, written)| {
             format!("{} read, {} written", output::bytes(read), output::bytes(written))
         }),

@@ -9,7 +9,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{DataState, Marker, marker_path, mysql_dir};
+use super::{DataState, Marker, first_stranger, marker_path, mysql_dir};
 use crate::{
     files::{self, FileError, sync_dir},
     mysql::initialise::is_identity_file,
@@ -60,6 +60,17 @@ pub enum DirectoryError {
         /// To here.
         to: PathBuf,
         /// Why.
+        source: io::Error,
+    },
+    /// A directory can't be moved because a file system is mounted there.
+    #[error(
+        "{} is a mount point and can't be moved; unmount it, and its file system keeps the data",
+        path.display()
+    )]
+    Mounted {
+        /// The directory.
+        path: PathBuf,
+        /// What the kernel said.
         source: io::Error,
     },
     /// The marker can't be read or written.
@@ -131,11 +142,9 @@ pub fn discard(instance_dir: &Path) -> Result<(), DirectoryError> {
 
 fn nothing_there(instance_dir: &Path) -> Result<(), DirectoryError> {
     let path = instance_dir.to_owned();
-    let half_written = files::temporary(&marker_path(instance_dir));
-    let foreign = |name: io::Result<fs::DirEntry>| name.map_or(true, |n| n.path() != half_written);
-    match fs::read_dir(instance_dir).map(|mut names| names.any(foreign)) {
-        Ok(false) => Ok(()),
-        Ok(true) => Err(DirectoryError::Foreign { path }),
+    match fs::read_dir(instance_dir).and_then(|names| first_stranger(instance_dir, names)) {
+        Ok(None) => Ok(()),
+        Ok(Some(_)) => Err(DirectoryError::Foreign { path }),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(source) => Err(DirectoryError::Remove { path, source }),
     }
@@ -154,12 +163,21 @@ pub fn mark(instance_dir: &Path, marker: &Marker) -> Result<(), DirectoryError> 
 /// Moves an instance's directory to `aside`, on the same file system.
 ///
 /// # Errors
-/// [`DirectoryError::Move`]; nothing has changed then.
+/// [`DirectoryError::Move`] and [`DirectoryError::Mounted`]; nothing has changed then.
 pub fn move_aside(instance_dir: &Path, aside: &Path) -> Result<(), DirectoryError> {
     let parent = aside.parent().unwrap_or(Path::new("/"));
     make_dir(parent)?;
     match fs::rename(instance_dir, aside) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        // EBUSY and EXDEV, rename(2).
+        Err(source)
+            if matches!(
+                source.kind(),
+                io::ErrorKind::ResourceBusy | io::ErrorKind::CrossesDevices
+            ) =>
+        {
+            Err(DirectoryError::Mounted { path: instance_dir.to_owned(), source })
+        }
         Err(source) => Err(DirectoryError::Move {
             from: instance_dir.to_owned(),
             to: aside.to_owned(),

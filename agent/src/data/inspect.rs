@@ -8,7 +8,7 @@ use std::{
 
 use berth_model::EntryKey;
 
-use super::{Marker, marker::MARKER_VERSION, marker_path, mysql_dir};
+use super::{Marker, first_stranger, marker::MARKER_VERSION, marker_path, mysql_dir};
 use crate::files::{self, FileError};
 
 /// What an instance's directory holds.
@@ -44,8 +44,8 @@ pub enum InspectError {
     Marker(#[source] FileError),
 }
 
-/// Looks into the directory of `key`; `None` if there is nothing, or an empty directory, or
-/// one with only a marker that was being written when the agent was killed.
+/// Looks into the directory of `key`; `None` if there is nothing, or an empty directory or
+/// file system, or one with only a marker that was being written when the agent was killed.
 ///
 /// # Errors
 /// What can't be read is unknown, which is not the same as absent.
@@ -66,14 +66,8 @@ pub fn inspect(instance_dir: &Path, key: &EntryKey) -> Result<Option<DataFacts>,
     let marker: Marker = match files::read_json(&marker_path(instance_dir)) {
         Ok(Some(marker)) => marker,
         Ok(None) => {
-            let half_written = files::temporary(&marker_path(instance_dir));
-            for name in names {
-                let path = name.map_err(look(instance_dir))?.path();
-                if path != half_written {
-                    return Ok(Some(DataFacts::Foreign { why: unmarked(&path) }));
-                }
-            }
-            return Ok(None);
+            let stranger = first_stranger(instance_dir, names).map_err(look(instance_dir))?;
+            return Ok(stranger.map(|path| DataFacts::Foreign { why: unmarked(&path) }));
         }
         Err(error @ FileError::Parse { .. }) => {
             return Ok(Some(DataFacts::Foreign { why: error.to_string() }));

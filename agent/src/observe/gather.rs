@@ -1,9 +1,10 @@
-//! Gathers an [`Observation`]: one probe per instance and image, at the same time, each on
-//! a thread that may block.
+//! Gathers an [`Observation`]: probes of each instance and image, at the same time, each on
+//! a thread that may block. What is on an instance's disk is asked apart from its container
+//! and its server, so that these are known while the disk hangs.
 //!
 //! A probe that has not ended within [`pass_wait`] is reported as unknown and left to
 //! itself; as long as it is under way no other is begun for the same thing, so a disk that
-//! hangs holds one thread per instance and delays nobody else.
+//! hangs holds one thread for each instance on it and delays nobody else.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -13,11 +14,12 @@ use berth_model::{
 };
 
 use super::{
-    ContainerFacts, ImageFacts, InstanceObservation, NetworkFacts, Observation, Observed, network,
-    probes,
+    ContainerFacts, DiskFacts, ImageFacts, InstanceObservation, NetworkFacts, Observation,
+    Observed, disk, network,
+    probes::{self, Live},
     together::{Probe, Together},
 };
-use crate::host::Host;
+use crate::{data::DataFacts, host::Host};
 
 /// How long a pass waits for its probes: for a server, its source after it, and a little.
 fn pass_wait(host: &Host) -> Duration {
@@ -32,10 +34,11 @@ pub struct Gatherer {
 }
 
 enum Found {
-    Instance(EntryKey, Box<InstanceObservation>),
+    Live(EntryKey, Box<Live>),
+    Data(EntryKey, Observed<DataFacts>),
+    Disk(EntryKey, Observed<DiskFacts>),
     Image(String, Observed<ImageFacts>),
     ImageStore(Observed<berth_images::Usage>),
-    Disk(Observed<u64>, Observed<berth_runtime::BlockDevice>),
     Strays(Vec<ContainerFacts>),
     Network(Observed<NetworkFacts>),
 }
@@ -63,23 +66,11 @@ impl Gatherer {
             probes.push((name, Box::new(probe)));
         }
         for key in goals.own.keys() {
-            let (host, goals, key) = (Arc::clone(&self.host), Arc::clone(goals), key.clone());
-            let name = format!("instance {key}");
-            let probe = move || {
-                let seen = probes::instance(&host, &goals, &key);
-                Found::Instance(key, Box::new(seen))
-            };
-            probes.push((name, Box::new(probe)));
+            probes.extend(self.of_instance(goals, key));
         }
         let host = Arc::clone(&self.host);
         let store = move || Found::ImageStore(probes::image_store(&host));
         probes.push(("image store".to_owned(), Box::new(store)));
-        let host = Arc::clone(&self.host);
-        let disk = move || {
-            let (free, device) = probes::disk(&host);
-            Found::Disk(free, device)
-        };
-        probes.push(("disk".to_owned(), Box::new(disk)));
         let (host, known) = (Arc::clone(&self.host), Arc::clone(goals));
         let strays = move || Found::Strays(probes::strays(&host, &known));
         probes.push(("strays".to_owned(), Box::new(strays)));
@@ -89,26 +80,70 @@ impl Gatherer {
         for found in self.probes.run(probes, pass_wait(&self.host)).await {
             observation.take(found);
         }
+        self.name_silent_disks(&mut observation);
         observation
     }
+
+    fn of_instance(&self, goals: &Arc<Goals>, key: &EntryKey) -> [(String, Probe<Found>); 3] {
+        let (host, known, own) = (Arc::clone(&self.host), Arc::clone(goals), key.clone());
+        let live = move || {
+            let seen = probes::live(&host, &known, &own);
+            Found::Live(own, Box::new(seen))
+        };
+        let (host, own) = (Arc::clone(&self.host), key.clone());
+        let data = move || {
+            let seen = probes::data(&host, &own);
+            Found::Data(own, seen)
+        };
+        let (dir, own) = (self.host.config.instance_dir(key), key.clone());
+        let disk = move || Found::Disk(own, disk::look(&dir));
+        [
+            (format!("instance {key}"), Box::new(live)),
+            (data_probe(key), Box::new(data)),
+            (format!("disk {key}"), Box::new(disk)),
+        ]
+    }
+
+    /// The disks that have not answered by now, and for how long they haven't.
+    fn name_silent_disks(&self, observation: &mut Observation) {
+        for (key, seen) in &mut observation.instances {
+            let age = self.probes.age(&data_probe(key));
+            if let (Observed::Unknown(why), Some(age)) = (&mut seen.data, age) {
+                *why = format!("its disk has not answered for {:.1} s", age.as_secs_f64());
+            }
+        }
+    }
+}
+
+/// The name of the probe that waits for an instance's disk.
+fn data_probe(key: &EntryKey) -> String {
+    format!("data {key}")
 }
 
 impl Observation {
     fn take(&mut self, found: Found) {
         match found {
-            Found::Instance(key, seen) => {
-                self.instances.insert(key, *seen);
+            Found::Live(key, live) => {
+                self.change(&key, |seen| {
+                    let Live { container, server, source, port_taken, log_bytes } = *live;
+                    (seen.container, seen.server, seen.source) = (container, server, source);
+                    (seen.port_taken, seen.log_bytes) = (port_taken, log_bytes);
+                });
             }
+            Found::Data(key, data) => self.change(&key, |seen| seen.data = data),
+            Found::Disk(key, disk) => self.change(&key, |seen| seen.disk = disk),
             Found::Image(reference, image) => {
                 self.images.insert(reference, image);
             }
             Found::ImageStore(usage) => self.image_store = usage,
             Found::Strays(strays) => self.strays = strays,
             Found::Network(network) => self.network = network,
-            Found::Disk(free, device) => {
-                self.data_free_bytes = free;
-                self.data_device = device;
-            }
+        }
+    }
+
+    fn change(&mut self, key: &EntryKey, change: impl FnOnce(&mut InstanceObservation)) {
+        if let Some(seen) = self.instances.get_mut(key) {
+            change(seen);
         }
     }
 }
@@ -125,6 +160,7 @@ fn unknown(host: &Host, goals: &Goals, busy: BTreeMap<String, String>) -> Observ
         .map(|entry| entry.image.clone().unwrap_or_else(|| host.config.image.clone()));
     let instance = || InstanceObservation {
         data: late(wait),
+        disk: late(wait),
         container: late(wait),
         server: late(wait),
         source: late(wait),
@@ -135,8 +171,6 @@ fn unknown(host: &Host, goals: &Goals, busy: BTreeMap<String, String>) -> Observ
         instances: goals.own.keys().map(|key| (key.clone(), instance())).collect(),
         images: references.map(|reference| (reference, late(wait))).collect(),
         image_store: late(wait),
-        data_free_bytes: late(wait),
-        data_device: late(wait),
         network: late(wait),
         strays: Vec::new(),
         busy,

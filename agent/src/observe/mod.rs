@@ -3,6 +3,7 @@
 //! The types here are plain data, and all that the planner sees of the world; [`gather`]
 //! fills them. `Unknown` never counts as `Absent`: no destructive step follows from it.
 
+mod disk;
 pub mod gather;
 mod network;
 mod probes;
@@ -18,6 +19,7 @@ use std::{
 use berth_model::EntryKey;
 use berth_netplug::{Rates, Standing};
 use berth_runtime::{ExitInfo, Limits};
+pub use disk::DiskFacts;
 use jiff::Timestamp;
 
 use crate::{
@@ -182,8 +184,10 @@ pub struct NetworkFacts {
 /// Everything observed of one instance.
 #[derive(Debug, Clone, PartialEq)]
 pub struct InstanceObservation {
-    /// Its directory.
+    /// Its directory; unknown also while its disk does not answer.
     pub data: Observed<DataFacts>,
+    /// The disk of its directory.
+    pub disk: Observed<DiskFacts>,
     /// Its container.
     pub container: Observed<ContainerFacts>,
     /// Its server; absent while no container runs.
@@ -205,10 +209,6 @@ pub struct Observation {
     pub images: BTreeMap<String, Observed<ImageFacts>>,
     /// What the image store takes.
     pub image_store: Observed<berth_images::Usage>,
-    /// Free bytes on the file system of the data directories.
-    pub data_free_bytes: Observed<u64>,
-    /// The disk that the data directories are on, for io limits.
-    pub data_device: Observed<berth_runtime::BlockDevice>,
     /// Networks; absent where no goal asks for one, nor ever did.
     pub network: Observed<NetworkFacts>,
     /// Containers that are no instance's: what is left of making templates, or a

@@ -12,22 +12,33 @@ use berth_model::{
     EntryKey,
     goal::{Entry, GoalState, Goals, Role},
 };
-use berth_runtime::{BlockDevice, Container, ContainerId, State, device_of};
+use berth_runtime::{Container, ContainerId, State};
 use jiff::Timestamp;
 
 use super::{
-    AddressFacts, ContainerFacts, ContainerState, ImageFacts, InstanceObservation, Observed,
-    Purpose, ServerFacts, TreeFacts, source,
+    AddressFacts, ContainerFacts, ContainerState, ImageFacts, Observed, Purpose, ServerFacts,
+    SourceFacts, TreeFacts, source,
 };
 use crate::{
     config::Config,
-    data, files,
+    data::{self, DataFacts},
+    files,
     host::Host,
     mysql::{self, Deadline, Server},
     plan::{labels, template_dir},
 };
 
-pub(super) fn instance(host: &Host, goals: &Goals, key: &EntryKey) -> InstanceObservation {
+/// What is asked of the kernel and of servers about one instance. Nothing of it touches the
+/// instance's disk.
+pub(super) struct Live {
+    pub(super) container: Observed<ContainerFacts>,
+    pub(super) server: Observed<ServerFacts>,
+    pub(super) source: Observed<SourceFacts>,
+    pub(super) port_taken: Observed<SocketAddr>,
+    pub(super) log_bytes: Observed<u64>,
+}
+
+pub(super) fn live(host: &Host, goals: &Goals, key: &EntryKey) -> Live {
     let placed = &goals.own[key].placed;
     let container = container(host, key);
     let runs = matches!(
@@ -36,13 +47,21 @@ pub(super) fn instance(host: &Host, goals: &Goals, key: &EntryKey) -> InstanceOb
     );
     // The instance's own transactions are read first, its source's second: see mysql::errant.
     let server = if runs { server(host, key, &placed.entry) } else { Observed::Absent };
-    InstanceObservation {
-        data: data::inspect(&host.config.instance_dir(key), key).into(),
+    Live {
         source: source::source(host, goals, placed),
         port_taken: port_taken(&host.config, &placed.entry, &container),
         log_bytes: log_bytes(&host.config.log_file(key)),
         container,
         server,
+    }
+}
+
+/// What is in an instance's directory, once its disk has answered.
+pub(super) fn data(host: &Host, key: &EntryKey) -> Observed<DataFacts> {
+    let dir = host.config.instance_dir(key);
+    match data::reach_disk(&dir) {
+        Ok(()) => data::inspect(&dir, key).into(),
+        Err(error) => Observed::Unknown(format!("its disk can't be read: {error}")),
     }
 }
 
@@ -224,13 +243,4 @@ fn tree_facts(
         volumes,
         template: data::template_is_ready(&template),
     })
-}
-
-pub(super) fn disk(host: &Host) -> (Observed<u64>, Observed<BlockDevice>) {
-    let dir = &host.config.data_dir;
-    let free = match nix::sys::statvfs::statvfs(dir) {
-        Ok(found) => Observed::Present(found.blocks_available() * found.fragment_size()),
-        Err(errno) => Observed::Unknown(format!("cannot examine {}: {errno}", dir.display())),
-    };
-    (free, device_of(dir).map(Some).into())
 }

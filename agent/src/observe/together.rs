@@ -1,9 +1,9 @@
 //! Probes that may block, begun at the same time and waited for within a bound.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, btree_map::Entry},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use tokio::{task::JoinSet, time::timeout};
@@ -11,10 +11,10 @@ use tokio::{task::JoinSet, time::timeout};
 /// One probe: looks at one thing, on a thread of its own.
 pub(super) type Probe<T> = Box<dyn FnOnce() -> T + Send>;
 
-/// Begins probes, and knows by name which are under way.
+/// Begins probes, and knows by name which are under way, and since when.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Together {
-    under_way: Arc<Mutex<BTreeSet<String>>>,
+    under_way: Arc<Mutex<BTreeMap<String, Instant>>>,
 }
 
 impl Together {
@@ -46,7 +46,12 @@ impl Together {
         found
     }
 
-    fn names(&self) -> MutexGuard<'_, BTreeSet<String>> {
+    /// How long the probe of this name has been under way, if it is.
+    pub(super) fn age(&self, name: &str) -> Option<Duration> {
+        self.names().get(name).map(Instant::elapsed)
+    }
+
+    fn names(&self) -> MutexGuard<'_, BTreeMap<String, Instant>> {
         self.under_way.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -59,7 +64,13 @@ struct Turn {
 
 impl Turn {
     fn take(of: &Together, name: String) -> Option<Self> {
-        of.names().insert(name.clone()).then(|| Self { of: of.clone(), name })
+        match of.names().entry(name.clone()) {
+            Entry::Occupied(_) => None,
+            Entry::Vacant(free) => {
+                free.insert(Instant::now());
+                Some(Self { of: of.clone(), name })
+            }
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use berth_model::{
     status::InstanceState,
 };
 
-use super::{Decision, Plan, Step, Subject, Verb, network, shared, spec, step::donor_in};
+use super::{Decision, Plan, Step, Subject, Verb, disk, network, shared, spec, step::donor_in};
 use crate::{
     data::{DataFacts, DataState, Marker, Origin, marker::MARKER_VERSION},
     mysql::CloneState,
@@ -31,7 +31,8 @@ pub(super) fn make(subject: &Subject<'_>, state: InstanceState) -> Decision {
     if let Some(decision) = half_seeded(subject, state)
         .or_else(|| another_master(subject, state))
         .or_else(|| subject.port_taken(state))
-        .or_else(|| disk_full(subject, state))
+        .or_else(|| disk::unfit(subject, state))
+        .or_else(|| disk::too_small(subject, state, FREE_BYTES_MIN))
     {
         return decision;
     }
@@ -111,25 +112,6 @@ fn another_master(subject: &Subject<'_>, state: InstanceState) -> Option<Decisio
             other.key
         ),
     ))
-}
-
-fn disk_full(subject: &Subject<'_>, state: InstanceState) -> Option<Decision> {
-    let dir = subject.config.data_dir.display();
-    match &subject.observation.data_free_bytes {
-        Observed::Present(free) if *free < FREE_BYTES_MIN => Some(Decision::blocked(
-            state,
-            format!(
-                "the disk of {dir} has {} MiB free, expected at least {} MiB; make room",
-                free >> 20,
-                FREE_BYTES_MIN >> 20
-            ),
-        )),
-        Observed::Unknown(why) => Some(Decision::blocked(
-            state,
-            format!("the room on the disk of {dir} can't be found out: {why}"),
-        )),
-        _ => None,
-    }
 }
 
 /// Leads a seeding server through CLONE. It ends by itself when that is done.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use berth_model::{goal::GoalState, status::InstanceState};
 use berth_runtime::{ExitInfo, ExitStatus};
 
-use super::{Decision, Step, Subject, Verb, bootstrap, network, serve, spec};
+use super::{Decision, Step, Subject, Verb, bootstrap, disk, network, serve, spec};
 use crate::{
     data::{DataFacts, DataState, Marker},
     mysql::initialise::EXIT_RESTART,
@@ -52,9 +52,17 @@ fn remove_data(subject: &Subject<'_>) -> Decision {
             .unwrap_or_else(|| Decision::settled(InstanceState::Removed)),
         Observed::Unknown(why) => unknown_data(subject, why),
         Observed::Present(DataFacts::Foreign { why }) => foreign(subject, why),
-        Observed::Present(DataFacts::Own { .. }) => {
-            Decision::act(InstanceState::Down, vec![subject.move_aside("removed")])
-        }
+        Observed::Present(DataFacts::Own { .. }) => match disk::fixed(subject) {
+            None => Decision::act(InstanceState::Down, vec![subject.move_aside("removed")]),
+            Some(why) => Decision::blocked(
+                InstanceState::Down,
+                format!(
+                    "{why}; unmount it (`umount {}`) to have the instance removed: its file \
+                     system keeps the data",
+                    subject.dir().display()
+                ),
+            ),
+        },
     }
 }
 
@@ -65,11 +73,26 @@ fn unknown_container(why: &str) -> Decision {
     )
 }
 
+/// The container and the server may be known nevertheless, and are told as they are.
 fn unknown_data(subject: &Subject<'_>, why: &str) -> Decision {
-    Decision::blocked(
-        InstanceState::Unknown,
-        format!("what {} holds can't be found out: {why}", subject.dir().display()),
-    )
+    let container = subject.seen.container.present().map(|container| &container.state);
+    let runs = matches!(container, Some(ContainerState::Running { .. }));
+    let server = subject.seen.server.present();
+    let before = subject.remembered().and_then(|remembered| remembered.state);
+    let state = match (runs, server, before) {
+        (true, Some(_), Some((state, _))) => state,
+        (true, None, _) => InstanceState::Unresponsive,
+        _ => InstanceState::Unknown,
+    };
+    let decision = Decision::blocked(
+        state,
+        format!(
+            "what {} holds can't be found out: {why}{}; nothing is done to it until then",
+            subject.dir().display(),
+            disk::behind(subject)
+        ),
+    );
+    Decision { role: server.and_then(|server| serve::role_now(&server.snapshot)), ..decision }
 }
 
 fn foreign(subject: &Subject<'_>, why: &str) -> Decision {
@@ -132,13 +155,25 @@ fn no_container(subject: &Subject<'_>, marker: Option<&Marker>) -> Decision {
 }
 
 fn data_vanished(subject: &Subject<'_>) -> Decision {
+    let dir = subject.dir();
+    let own_disk = subject.remembered().is_some_and(|remembered| remembered.own_disk);
+    let mounted = subject.seen.disk.present().filter(|disk| disk.is_mounted_at(&dir));
+    let dir = dir.display();
+    let what = match (own_disk, mounted) {
+        (true, None) => format!(
+            "it had data on a disk that was mounted at {dir}, and none is mounted there now; \
+             mount it (`mount {dir}`)"
+        ),
+        (_, Some(disk)) => format!(
+            "it had data in {dir}, and the disk that is mounted there now ({}) has none; mount \
+             the right one",
+            disk.name()
+        ),
+        (false, None) => format!("it had data in {dir}, which is gone; mount its disk"),
+    };
     Decision::blocked(
         InstanceState::Unknown,
-        format!(
-            "it had data in {}, which is gone; mount its disk, or restore it. To begin afresh, \
-             set its state to removed first",
-            subject.dir().display()
-        ),
+        format!("{what}, or restore it. To begin afresh, set its state to removed first"),
     )
 }
 
@@ -162,7 +197,7 @@ fn start(subject: &Subject<'_>, state: InstanceState) -> Decision {
             ),
         );
     }
-    if let Some(decision) = subject.port_taken(state) {
+    if let Some(decision) = disk::unfit(subject, state).or_else(|| subject.port_taken(state)) {
         return decision;
     }
     let place = match network::ready(subject, state) {
@@ -190,7 +225,9 @@ fn exited(
     {
         return complete_seed(subject, marker, from, remove);
     }
-    let mut steps = vec![Step::RecordCrash { exit: describe(exit) }, remove];
+    let ails = subject.seen.disk.present().and_then(disk::ails);
+    let exit = [Some(describe(exit)), ails].into_iter().flatten().collect::<Vec<_>>().join("; ");
+    let mut steps = vec![Step::RecordCrash { exit }, remove];
     if let Some(marker) = marker
         && let DataState::Seeded { from } = &marker.state
     {

@@ -3,13 +3,14 @@
 //!
 //! Flow: [`instance`] leads by the goal's state; [`bootstrap`] makes data; [`serve`] holds
 //! a running server in its role, by the table in docs/replication.md; [`shared`] makes
-//! what several instances need; [`network`] gives them their networks; [`spec`] describes
-//! containers.
+//! what several instances need; [`network`] gives them their networks; [`disk`] judges what
+//! their data is on; [`spec`] describes containers.
 //!
 //! Removals come before additions, and an instance gets at most one change of its
 //! replication per pass: what follows is planned from a new observation.
 
 mod bootstrap;
+mod disk;
 mod instance;
 pub mod network;
 mod replica;
@@ -93,6 +94,7 @@ pub fn plan(
         let subject = Subject { config, goals, observation, journal, now, key, goal, seen };
         network::plan(&subject, &mut plan);
         let mut decision = instance::decide(&subject);
+        disk::tell(&subject, &mut decision);
         network::tell(&subject, &mut decision);
         if decision.steps.is_empty()
             && matches!(seen.log_bytes, Observed::Present(size) if size > LOG_BYTES_MAX)

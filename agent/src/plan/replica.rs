@@ -5,7 +5,7 @@ use berth_model::{
     status::InstanceState,
 };
 
-use super::{Decision, Peer, Step, Subject, Verb, variables};
+use super::{Decision, Peer, Step, Subject, Verb, disk, variables};
 use crate::{
     data::{DataState, Marker},
     mysql::{self, CloneState, GtidSet, IoState, ReplicaStatus, Snapshot, SourceView},
@@ -156,14 +156,19 @@ fn misdirected(
 
 fn quarantine(subject: &Subject<'_>, replication: &ReplicaStatus, errant: &GtidSet) -> Decision {
     const STATE: InstanceState = InstanceState::Errant;
-    if subject.entry().reseed == Reseed::Errant {
-        return Decision::act(STATE, reseed(subject, "errant"));
-    }
+    let wanted = subject.entry().reseed == Reseed::Errant;
+    let what = match (wanted, disk::fixed(subject)) {
+        (true, None) => return Decision::act(STATE, reseed(subject, "errant")),
+        (true, Some(why)) => format!("It is to be seeded anew, but {}", by_hand(subject, &why)),
+        (false, _) => {
+            "Apply them to the master if they matter, then set `reseed` to `errant`".to_owned()
+        }
+    };
     let mut decision = Decision::blocked(
         STATE,
         format!(
             "it has transactions that its source lacks: {errant}; replication is stopped and its \
-             data kept. Apply them to the master if they matter, then set `reseed` to `errant`"
+             data kept. {what}"
         ),
     );
     if replication.io != IoState::Stopped || replication.sql_running {
@@ -182,6 +187,15 @@ fn reseed(subject: &Subject<'_>, why: &str) -> Vec<Step> {
         Step::RemoveContainer { id },
         subject.move_aside(why),
     ]
+}
+
+/// What an operator does instead of [`reseed`] where the data can't be moved aside.
+fn by_hand(subject: &Subject<'_>, why: &str) -> String {
+    format!(
+        "{why}; set its state to removed, mount an empty file system at {} in place of the old \
+         one, and set it to started",
+        subject.dir().display()
+    )
 }
 
 /// A replication thread that doesn't run: started, reseeded or reported by its error.
@@ -223,7 +237,13 @@ fn behind_purged(subject: &Subject<'_>, replication: &ReplicaStatus) -> Decision
             STATE,
             "it has to be seeded anew, but its source does not answer; its data is kept until then",
         ),
-        (_, Some(_)) => Decision::act(STATE, reseed(subject, "purged")),
+        (_, Some(_)) => match disk::fixed(subject) {
+            None => Decision::act(STATE, reseed(subject, "purged")),
+            Some(why) => Decision::blocked(
+                STATE,
+                format!("it has to be seeded anew, but {}", by_hand(subject, &why)),
+            ),
+        },
     }
 }
 

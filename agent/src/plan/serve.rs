@@ -41,7 +41,7 @@ pub(super) fn hold(subject: &Subject<'_>, marker: &Marker) -> Decision {
 }
 
 /// The role a server has in fact.
-fn role_now(server: &Snapshot) -> Option<Role> {
+pub(super) fn role_now(server: &Snapshot) -> Option<Role> {
     match (&server.replica, server.super_read_only) {
         (Some(_), _) => Some(Role::Minion),
         (None, false) => Some(Role::Master),

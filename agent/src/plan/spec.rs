@@ -277,16 +277,17 @@ pub(super) fn limits(subject: &Subject<'_>) -> Result<Limits, String> {
         io: Vec::new(),
     };
     if io.has_rates() {
-        let device = match &subject.observation.data_device {
-            Observed::Present(device) => device.number,
+        let device = match &subject.seen.disk {
+            Observed::Present(disk) => disk.on.device.as_ref().map(|device| device.number),
+            Observed::Unknown(why) => Err(why),
             Observed::Absent => return Err("the data directory is on no disk".to_owned()),
-            Observed::Unknown(why) => {
-                return Err(format!(
-                    "the goal limits io, but the disk of {} can't be found out: {why}",
-                    subject.config.data_dir.display()
-                ));
-            }
         };
+        let device = device.map_err(|why| {
+            format!(
+                "the goal limits io, but the disk of {} can't be found out: {why}",
+                subject.dir().display()
+            )
+        })?;
         limits.io = vec![IoLimit {
             device,
             read_bps: io.read_bps.map(berth_model::ByteRate::get),

@@ -7,6 +7,7 @@
 
 mod bootstrap;
 mod container;
+mod disk;
 mod gate;
 mod host;
 mod network;

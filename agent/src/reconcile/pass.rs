@@ -166,7 +166,12 @@ impl<W: World> Loop<W> {
                 self.journal.entry(key.to_string()).or_default().image_ran = Some(image.clone());
             }
             if matches!(seen.data, Observed::Present(DataFacts::Own { .. })) {
-                self.journal.entry(key.to_string()).or_default().has_data = true;
+                let dir = self.config.instance_dir(key);
+                let remembered = self.journal.entry(key.to_string()).or_default();
+                remembered.has_data = true;
+                if let Observed::Present(disk) = &seen.disk {
+                    remembered.own_disk = disk.is_mounted_at(&dir);
+                }
             }
         }
     }

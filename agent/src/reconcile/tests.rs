@@ -2,6 +2,7 @@
 //! be done: minutes pass in milliseconds, and no test waits for anything real.
 
 mod bed;
+mod disks;
 mod failures;
 mod goals;
 mod passes;

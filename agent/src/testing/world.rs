@@ -12,6 +12,7 @@
 //!
 //! It knows nothing of time spans, memory or the network between hosts.
 
+mod disk;
 mod network;
 mod observe;
 mod sql;
@@ -33,6 +34,7 @@ use crate::{
     plan::{Step, labels},
 };
 
+pub(crate) use disk::Disk;
 pub(crate) use network::Networks;
 
 /// The digest of the one image of this world.
@@ -71,6 +73,7 @@ impl fmt::Debug for World {
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Place {
     pub(crate) data: Option<Directory>,
+    pub(crate) disk: Disk,
     pub(crate) container: Option<Container>,
     pub(crate) trash: Vec<Directory>,
 }
@@ -211,7 +214,7 @@ impl World {
                 self.create(&key_of(instance_dir), marker)?;
             }
             Step::Mark { instance_dir, marker } => self.mark(&key_of(instance_dir), marker)?,
-            Step::MoveAside { instance_dir, .. } => self.move_aside(&key_of(instance_dir)),
+            Step::MoveAside { instance_dir, .. } => self.move_aside(&key_of(instance_dir))?,
             Step::StartContainer { spec, .. } => self.start(spec)?,
             Step::StopContainer { id, .. } => self.end(&parse(id.as_str()), ExitStatus::Code(0)),
             Step::RemoveContainer { id } => {
@@ -266,6 +269,7 @@ impl World {
             return Err("there is no template".to_owned());
         }
         let place = self.place(key);
+        place.disk.writable()?;
         if place.data.as_ref().is_some_and(|data| data.marker.state == DataState::Ready) {
             return Err("the data is marked ready".to_owned());
         }
@@ -284,6 +288,7 @@ impl World {
     }
 
     fn mark(&mut self, key: &EntryKey, marker: &Marker) -> Result<(), String> {
+        self.place(key).disk.writable()?;
         let data = self.place(key).data.as_mut().ok_or("no such directory")?;
         data.marker = marker.clone();
         let ready = marker.state == DataState::Ready;
@@ -294,14 +299,18 @@ impl World {
         Ok(())
     }
 
-    fn move_aside(&mut self, key: &EntryKey) {
+    fn move_aside(&mut self, key: &EntryKey) -> Result<(), String> {
         let place = self.place(key);
+        if place.disk.own {
+            return Err("Device or resource busy".to_owned());
+        }
         let runs = place.server().is_some();
         let data = place.data.take();
         place.trash.extend(data);
         if runs {
             self.wrongs.push(format!("{key}: data moved away under a running server"));
         }
+        Ok(())
     }
 
     fn start(&mut self, spec: &ContainerSpec) -> Result<(), String> {
@@ -326,7 +335,7 @@ impl World {
         if let Some((state @ CloneState::Running, _)) = &mut data.database.clone {
             *state = CloneState::Interrupted;
         }
-        let process = match taken {
+        let process = match taken || place.disk.writable().is_err() {
             true => Process::Exited(exit(ExitStatus::Code(1))),
             false => Process::Running(Server::booted(purpose, pid)),
         };

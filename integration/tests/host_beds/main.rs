@@ -6,6 +6,7 @@
 mod bad_host;
 mod beds;
 mod converge;
+mod disks;
 mod drift;
 mod faults;
 mod goal_files;

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{NetworkStatus, Usage};
+use super::{DiskStatus, NetworkStatus, Usage};
 use crate::{
     goal::{GoalState, Role},
     names::ClusterName,
@@ -40,6 +40,9 @@ pub struct InstanceStatus {
     /// Its network in vlan mode; left out in host mode.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub network: Option<NetworkStatus>,
+    /// The disk of its directory; missing while that is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub disk: Option<DiskStatus>,
     /// The server's version.
     pub server_version: Option<String>,
     /// The server's UUID.

@@ -31,9 +31,11 @@ async fn a_probe_that_hangs_costs_only_its_own_answer() {
     // It holds one thread, and is not begun once more beside itself.
     let again = together.run(vec![answers("db1"), answers("db2")], WAIT).await;
     assert_eq!(again, ["db2"]);
+    assert!(together.age("db1").unwrap() >= WAIT, "it counts from its beginning");
+    assert_eq!(together.age("db2"), None);
     release.send(()).unwrap();
     let ended = async {
-        while together.names().contains("db1") {
+        while together.age("db1").is_some() {
             tokio::task::yield_now().await;
         }
     };

@@ -2,7 +2,7 @@
 
 use berth_model::{
     goal::Role,
-    status::InstanceState::{self, Promoting, Unknown},
+    status::InstanceState::{self, Promoting},
 };
 
 use super::role::booted;
@@ -183,7 +183,7 @@ fn a_cloned_directory_makes_no_master() {
         (
             "its data is unknown",
             as_master(|seen| seen.data = unknown()),
-            Unknown,
+            InstanceState::Minion,
             &[],
             Blocked("can't be found out"),
         ),

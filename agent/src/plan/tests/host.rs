@@ -85,22 +85,14 @@ fn what_a_host_lacks_blocks_with_the_reason() {
     table([
         (
             "the disk is full",
-            absent()
-                .with(|scene| {
-                    scene.observation.data_free_bytes = Observed::Present(511 << 20);
-                })
-                .decide(MASTER),
+            absent().sees(MASTER, |seen| disk(seen).free_bytes = 511 << 20).decide(MASTER),
             Absent,
             &[],
             Blocked("511 MiB free, expected at least 512 MiB"),
         ),
         (
             "how full the disk is, is unknown",
-            absent()
-                .with(|scene| {
-                    scene.observation.data_free_bytes = unknown();
-                })
-                .decide(MASTER),
+            absent().sees(MASTER, |seen| seen.disk = unknown()).decide(MASTER),
             Absent,
             &[],
             Blocked("can't be found out: the probe's reason"),
@@ -129,7 +121,7 @@ fn what_a_host_lacks_blocks_with_the_reason() {
 fn limits_that_cannot_be_set_block_a_start() {
     let small = || changed("size", "1/256").sees(MASTER, no_container);
     let io = || changed("io", serde_json::json!({ "write_bps": "10MiB/s" }));
-    let no_disk = |scene: Scene| scene.with(|scene| scene.observation.data_device = unknown());
+    let no_disk = |scene: Scene| scene.sees(MASTER, |seen| seen.disk = unknown());
     table([
         ("too little memory", small().decide(MASTER), Down, &[], Blocked("too few for a server")),
         (
@@ -153,7 +145,7 @@ fn limits_that_cannot_be_set_block_a_start() {
 #[test]
 fn limits_of_an_unknown_disk_are_told_while_running() {
     let of = |io: serde_json::Value| {
-        let scene = changed("io", io).with(|scene| scene.observation.data_device = unknown());
+        let scene = changed("io", io).sees(MASTER, |seen| seen.disk = unknown());
         scene.decide(MASTER)
     };
     let rates = of(serde_json::json!({ "write_bps": "10MiB/s" }));

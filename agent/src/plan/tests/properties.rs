@@ -83,13 +83,10 @@ fn forget(seen: &mut InstanceObservation, which: u8) {
 
 fn forget_host(observation: &mut Observation, which: u8) {
     if which & 1 != 0 {
-        observation.data_free_bytes = unknown();
+        observation.instances.values_mut().for_each(|seen| seen.disk = unknown());
     }
     if which & 2 != 0 {
         observation.images.values_mut().for_each(|image| *image = unknown());
-    }
-    if which & 4 != 0 {
-        observation.data_device = unknown();
     }
     if which & 8 != 0 && observation.network != Observed::Absent {
         observation.network = unknown();
@@ -107,10 +104,12 @@ fn live(agent: &mut Agent, events: &[Event]) -> Result<Plan, String> {
             Event::KillServer(which) => agent.world.kill(&key(NAMES[*which])),
             Event::Goals(which) => agent.world.set_goals(&goals_at(*which)),
             Event::WipePins => agent.world.wipe_pins(),
+            Event::Disk(which, state) => agent.world.set_disk(&key(NAMES[*which]), *state),
             Event::Switch(up) => agent.world.networks.switch_up = *up,
         }
     }
     agent.world.networks.switch_up = true;
+    NAMES.iter().for_each(|name| agent.world.set_disk(&key(name), 0));
     agent.settle()
 }
 

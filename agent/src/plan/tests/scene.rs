@@ -3,6 +3,7 @@
 use std::sync::OnceLock;
 
 use berth_model::{goal::Goals, status::InstanceState};
+use berth_runtime::{BlockDevice, DeviceNumber, FileSystem, Via};
 use jiff::Timestamp;
 
 use crate::testing::agent::Agent;
@@ -177,6 +178,30 @@ pub(super) fn container(seen: &mut InstanceObservation) -> &mut ContainerFacts {
         Observed::Present(container) => container,
         other => panic!("no container in {other:?}"),
     }
+}
+
+pub(super) fn disk(seen: &mut InstanceObservation) -> &mut FileSystem {
+    match &mut seen.disk {
+        Observed::Present(disk) => &mut disk.on,
+        other => panic!("no disk in {other:?}"),
+    }
+}
+
+/// The instance has a disk of its own, mounted at its directory.
+pub(super) fn own_disk(seen: &mut InstanceObservation) {
+    mounted(seen, MASTER);
+}
+
+/// The same for the instance of this name.
+pub(super) fn mounted(seen: &mut InstanceObservation, name: &str) {
+    let Observed::Present(disk) = &mut seen.disk else { panic!("no disk") };
+    disk.path = config().instance_dir(&key(name));
+    disk.on.mount_point = disk.path.clone();
+    disk.on.device = Ok(BlockDevice {
+        number: DeviceNumber { major: 253, minor: 1 },
+        name: "dm-1".to_owned(),
+        via: Via::DeviceMapper,
+    });
 }
 
 pub(super) fn server(seen: &mut InstanceObservation) -> &mut ServerFacts {

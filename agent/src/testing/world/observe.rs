@@ -6,7 +6,6 @@ use berth_model::{
     EntryKey,
     goal::{Entry, GoalState, Role},
 };
-use berth_runtime::{BlockDevice, DeviceNumber, Via};
 
 use super::{
     Container, DIGEST, Database, Directory, OWNER, Place, Process, Server, World, network::LOCAL,
@@ -46,12 +45,6 @@ impl World {
                 })
                 .collect(),
             image_store: Observed::Present(berth_images::Usage::default()),
-            data_free_bytes: Observed::Present(1 << 40),
-            data_device: Observed::Present(BlockDevice {
-                number: DeviceNumber { major: 254, minor: 16 },
-                name: "vdb".to_owned(),
-                via: Via::Disk,
-            }),
             network: self.observe_networks(),
             strays: Vec::new(),
             busy,
@@ -72,7 +65,11 @@ impl World {
     fn instance(&self, key: &EntryKey, entry: &Entry) -> InstanceObservation {
         let place = &self.places[key];
         InstanceObservation {
-            data: present(place.data.as_ref().map(data_facts)),
+            data: match place.disk.hangs {
+                true => Observed::Unknown("its disk has not answered for 1.5 s".to_owned()),
+                false => present(place.data.as_ref().map(data_facts)),
+            },
+            disk: self.disk_facts(key),
             container: present(place.container.as_ref().map(|c| container_facts(key, c))),
             server: self.server(place, entry),
             source: self.source_facts(entry),

@@ -85,6 +85,8 @@ pub(super) enum Event {
     WipePins,
     /// The switch's database ends, or comes back.
     Switch(bool),
+    /// The disk of one is sound, read-only, full or silent from now on.
+    Disk(usize, u8),
 }
 
 /// A life of a host, in which the goals are among these.
@@ -98,6 +100,7 @@ pub(super) fn events(goals: std::ops::Range<usize>) -> impl Strategy<Value = Vec
         2 => goals.prop_map(Event::Goals),
         1 => Just(Event::WipePins),
         1 => any::<bool>().prop_map(Event::Switch),
+        2 => (0..NAMES.len(), 0u8..4).prop_map(|(which, state)| Event::Disk(which, state)),
     ];
     vec(event, 0..120)
 }

@@ -116,12 +116,13 @@ pub fn load(path: &Path) -> Result<Journal, FileError> {
     Ok(files::read_json(path)?.unwrap_or_default())
 }
 
-/// Keeps the journal.
+/// Keeps the journal, over a power cut too: it knows which instances have data, and without
+/// it a disk that isn't mounted would look like an instance that was never made.
 ///
 /// # Errors
 /// The file can't be written.
 pub fn save(path: &Path, journal: &Journal) -> Result<(), FileError> {
-    files::write_json(path, journal, Durability::Process)
+    files::write_json(path, journal, Durability::PowerCut)
 }
 
 #[cfg(test)]

@@ -24,8 +24,8 @@ const CLIENT: &str = "\
      ip -n client addr add 10.77.10.200/24 dev eth0 && \
      ovs-vsctl --may-exist add-port br-berth client tag=10";
 
-/// What is asked for, in Mbit/s. The last is as much as emulation may move.
-const RATES_MBIT: [u64; 3] = [10, 100, 1000];
+/// What is asked for.
+const RATES: [&str; 3] = ["10Mbit", "100Mbit", "1Gbit"];
 
 /// See the module.
 pub(crate) fn addresses_of_their_own_on_the_kernel_datapath(packages: &Packages) {
@@ -137,15 +137,14 @@ fn rates(host: &mut Host) {
     let servers = host.servers();
     host.vm.sh("ip netns exec client iperf3 --server --daemon");
     eprintln!("no limit: {} Mbit/s from the instance", iperf(host));
-    for rate in RATES_MBIT {
-        let text = format!("{rate}Mbit");
-        goal(host, &json!({ "in": text, "out": text }));
+    for rate in RATES {
+        goal(host, &json!({ "in": rate, "out": rate }));
         let found = format!(
-            "berth status --json | jq -e '.instances[\"{}\"].network.rate_set.out == \"{rate}Mbit/s\"'",
+            "berth status --json | jq -e '.instances[\"{}\"].network.rate_set.out == \"{rate}/s\"'",
             key(MINION)
         );
         host.vm.await_sh("the rate in the kernel", CONVERGE, &found);
-        eprintln!("{rate} Mbit/s asked: {} from the instance", iperf(host));
+        eprintln!("{rate}/s asked: {} Mbit/s from the instance", iperf(host));
     }
     assert_eq!(host.servers(), servers, "rates change without a restart");
 }

@@ -65,6 +65,16 @@ pub struct Vm {
     guest: Guest,
 }
 
+/// Makes what all machines begin with, so that several that are made at the same time find it.
+///
+/// # Panics
+/// It can't be made, or virtual machines can't run here.
+pub fn prepare() {
+    require();
+    accel::find(&image::base().kernel);
+    disks::data();
+}
+
 impl Vm {
     /// Makes a machine and its disks; it is off.
     ///
@@ -249,12 +259,13 @@ impl Vm {
         }
     }
 
-    /// Writes a file in the machine: beside, and renamed.
+    /// Writes a file in the machine: beside, on the disk, and renamed.
     ///
     /// # Panics
     /// It can't be written.
     pub fn write(&mut self, path: &str, text: &str) {
-        let ran = self.guest.try_run_with(&format!("cat > {path}.new"), text, COMMAND);
+        let script = format!("cat > {path}.new && sync {path}.new");
+        let ran = self.guest.try_run_with(&script, text, COMMAND);
         assert!(ran.as_ref().is_some_and(|ran| ran.code == 0), "writing {path}: {ran:?}");
         self.sh(&format!("mv {path}.new {path}"));
     }

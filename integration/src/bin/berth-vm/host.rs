@@ -53,6 +53,8 @@ impl Host {
             "printf '%s' '{CONFIGURATION}' | cat - /etc/berth/berth.toml > /etc/berth/new && \
              mv /etc/berth/new /etc/berth/berth.toml && systemctl restart berth-agent"
         ));
+        // What an operator has written long ago is on the disk when the power is cut.
+        host.vm.sh("sync");
         host
     }
 

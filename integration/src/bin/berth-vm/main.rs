@@ -9,6 +9,7 @@ mod limits;
 mod neighbour;
 mod network;
 mod power;
+mod several;
 mod survive;
 
 use std::{
@@ -17,18 +18,35 @@ use std::{
     time::{Duration, Instant},
 };
 
-use berth_integration::vm::{Options, Vm};
+use berth_integration::vm::{self, Options, Vm};
 use host::Packages;
 
-type Scenario = fn(&Packages);
+/// What is done with a machine, and expected of it.
+#[derive(Debug, Clone, Copy)]
+struct Scenario {
+    name: &'static str,
+    run: fn(&Packages),
+    /// Whether its figures are worth something only if nothing runs beside it.
+    measures: bool,
+}
 
-/// The scenarios, in the order in which they run.
-const SCENARIOS: [(&str, Scenario); 5] = [
-    ("survive", survive::agents_come_and_go_and_servers_stay),
-    ("limits", limits::limits_hold_and_change_while_running),
-    ("neighbour", neighbour::a_limit_keeps_the_disk_for_the_neighbours),
-    ("network", network::addresses_of_their_own_on_the_kernel_datapath),
-    ("power", power::it_comes_back_from_a_reboot_and_from_power_cuts),
+impl Scenario {
+    const fn new(name: &'static str, run: fn(&Packages)) -> Self {
+        Self { name, run, measures: false }
+    }
+
+    const fn alone(self) -> Self {
+        Self { measures: true, ..self }
+    }
+}
+
+/// The scenarios; the longest first.
+const SCENARIOS: [Scenario; 5] = [
+    Scenario::new("power", power::it_comes_back_from_a_reboot_and_from_power_cuts),
+    Scenario::new("survive", survive::agents_come_and_go_and_servers_stay),
+    Scenario::new("network", network::addresses_of_their_own_on_the_kernel_datapath),
+    Scenario::new("limits", limits::limits_hold_and_change_while_running).alone(),
+    Scenario::new("neighbour", neighbour::a_limit_keeps_the_disk_for_the_neighbours).alone(),
 ];
 
 fn main() -> ExitCode {
@@ -58,32 +76,39 @@ fn shell(package: Option<PathBuf>) {
     vm.wait();
 }
 
-/// Runs the scenarios; one that fails doesn't keep the next from running.
 fn test(packages: &Packages, names: &[&str]) -> ExitCode {
-    if let Some(unknown) = names.iter().find(|name| !SCENARIOS.iter().any(|(is, _)| is == *name)) {
-        eprintln!("there is no scenario {unknown}");
+    if let Some(unknown) = names.iter().find(|name| !SCENARIOS.iter().any(|is| is.name == **name)) {
+        let known: Vec<&str> = SCENARIOS.iter().map(|scenario| scenario.name).collect();
+        eprintln!("there is no scenario {unknown}; there are: {}", known.join(", "));
         return ExitCode::from(2);
     }
-    let mut failed = Vec::new();
-    for (name, scenario) in SCENARIOS {
-        if !names.is_empty() && !names.contains(&name) {
-            continue;
+    let wanted = |scenario: &&Scenario| names.is_empty() || names.contains(&scenario.name);
+    let chosen: Vec<Scenario> = SCENARIOS.iter().filter(wanted).copied().collect();
+    let begun = Instant::now();
+    let failed = match chosen.as_slice() {
+        [one] => run(one, packages).err().into_iter().collect(),
+        several => {
+            vm::prepare();
+            several::run(several, packages)
         }
-        eprintln!("=== {name}");
-        let begun = Instant::now();
-        let ended = std::panic::catch_unwind(|| scenario(packages));
-        let took = Duration::from_secs(begun.elapsed().as_secs());
-        match ended {
-            Ok(()) => eprintln!("=== {name}: ok ({took:?})"),
-            Err(_) => {
-                eprintln!("=== {name}: FAILED ({took:?})");
-                failed.push(name);
-            }
-        }
-    }
+    };
+    eprintln!("{} scenarios took {:?}", chosen.len(), seconds(begun.elapsed()));
     if failed.is_empty() {
         return ExitCode::SUCCESS;
     }
     eprintln!("failed: {}", failed.join(", "));
     ExitCode::FAILURE
+}
+
+/// Runs a scenario here; its name, if it fails.
+fn run(scenario: &Scenario, packages: &Packages) -> Result<(), &'static str> {
+    let begun = Instant::now();
+    let ended = std::panic::catch_unwind(|| (scenario.run)(packages));
+    let took = seconds(begun.elapsed());
+    eprintln!("{} ({took:?})", if ended.is_ok() { "ok" } else { "FAILED" });
+    ended.map_err(|_| scenario.name)
+}
+
+fn seconds(time: Duration) -> Duration {
+    Duration::from_secs(time.as_secs())
 }

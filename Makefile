@@ -51,12 +51,12 @@ package: build ## Make a Debian package, target/debian/berth_*.deb
 	scripts/package $(BERTH)
 
 .PHONY: vm
-vm: deps-vm ## A shell on a host with systemd in a virtual machine (root); Ctrl-A X ends it
+vm: deps-vm build ## A shell on a host with systemd and berth in a virtual machine (root); Ctrl-A X ends it
 	$(CARGO) build --locked -p berth-integration --bins
-	target/debug/berth-vm shell $(wildcard $(PACKAGE))
+	target/debug/berth-vm shell "$$(scripts/package $(BERTH))"
 
 .PHONY: test-vm
-test-vm: deps-vm ## Test a whole host with systemd in a virtual machine (root); NAMES="power"
+test-vm: deps-vm ## Test a whole host with systemd in a virtual machine (root); NAMES="power limits" for some
 	scripts/test-vm $(NAMES)
 
 .PHONY: deps-vm

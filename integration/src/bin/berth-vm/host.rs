@@ -58,12 +58,9 @@ impl Host {
         host
     }
 
-    /// Installs a package from `/mnt/share` as `apt` would, keeping the configuration.
+    /// Installs a package as `apt` would, keeping the configuration.
     pub(crate) fn install(&mut self, package: &str) {
-        let script =
-            format!("DEBIAN_FRONTEND=noninteractive dpkg --force-confold -i /mnt/share/{package}");
-        let ran = self.vm.run_within(&script, Duration::from_secs(300));
-        assert!(ran.code == 0, "installing {package}: {ran:?}");
+        install(&mut self.vm, package);
     }
 
     /// Replaces the goal file.
@@ -220,6 +217,14 @@ impl Host {
         let script = format!("test \"$({} -e '{}')\" = {last}", client(name), rows_up_to(last));
         self.vm.await_sh(&format!("{last} rows on {name}"), CONVERGE, &script);
     }
+}
+
+/// Installs a package from `/mnt/share` as `apt` would, keeping the configuration.
+pub(crate) fn install(vm: &mut Vm, package: &str) {
+    let script =
+        format!("DEBIAN_FRONTEND=noninteractive dpkg --force-confold -i /mnt/share/{package}");
+    let ran = vm.run_within(&script, Duration::from_secs(300));
+    assert!(ran.code == 0, "installing {package}: {ran:?}");
 }
 
 fn rows_up_to(last: u64) -> String {

@@ -1,6 +1,6 @@
 //! A host in a virtual machine, where berth is installed from its Debian package.
 //!
-//! `berth-vm shell [PACKAGE]` boots one and gives a shell on its console. `berth-vm test
+//! `berth-vm shell PACKAGE` boots one and gives a shell on its console. `berth-vm test
 //! PACKAGE NEWER [NAME…]` runs the scenarios, or those named, each on a machine of its own,
 //! and says what was measured and how long each took. `scripts/test-vm` makes the packages.
 
@@ -53,26 +53,26 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match words.as_slice() {
-        ["shell"] => shell(None),
-        ["shell", package] => shell(Some(package.into())),
+        ["shell", package] => shell(package.into()),
         ["test", package, newer, names @ ..] => {
             let packages = Packages { first: package.into(), newer: newer.into() };
             return test(&packages, names);
         }
         _ => {
-            eprintln!("usage: berth-vm shell [PACKAGE] | test PACKAGE NEWER [NAME...]");
+            eprintln!("usage: berth-vm shell PACKAGE | test PACKAGE NEWER [NAME...]");
             return ExitCode::from(2);
         }
     }
     ExitCode::SUCCESS
 }
 
-fn shell(package: Option<PathBuf>) {
-    let share = package.into_iter().map(|path| (host::FIRST.to_owned(), path)).collect();
+fn shell(package: PathBuf) {
+    let share = vec![(host::FIRST.to_owned(), package)];
     let mut vm = Vm::new(Options { terminal: true, share, ..Options::default() });
     eprintln!("booting ({:?}); `poweroff` or Ctrl-A X ends the machine", vm.accel());
-    eprintln!("to install berth there: dpkg -i /mnt/share/{}", host::FIRST);
-    vm.launch();
+    vm.boot();
+    host::install(&mut vm, host::FIRST);
+    eprintln!("\r\nberth is installed: `berth status`, `systemctl status berth-agent`\r");
     vm.wait();
 }
 

@@ -4,6 +4,7 @@
 //! PACKAGE NEWER [NAME…]` runs the scenarios, or those named, each on a machine of its own,
 //! and says what was measured and how long each took. `scripts/test-vm` makes the packages.
 
+mod disks;
 mod host;
 mod limits;
 mod neighbour;
@@ -41,8 +42,9 @@ impl Scenario {
 }
 
 /// The scenarios; the longest first.
-const SCENARIOS: [Scenario; 5] = [
+const SCENARIOS: [Scenario; 6] = [
     Scenario::new("power", power::it_comes_back_from_a_reboot_and_from_power_cuts),
+    Scenario::new("disks", disks::disks_fail_alone),
     Scenario::new("survive", survive::agents_come_and_go_and_servers_stay),
     Scenario::new("network", network::addresses_of_their_own_on_the_kernel_datapath),
     Scenario::new("limits", limits::limits_hold_and_change_while_running).alone(),

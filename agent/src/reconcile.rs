@@ -4,6 +4,7 @@
 //! that it starts: their end wakes the next pass. What it must remember is in the journal.
 
 mod lanes;
+mod lock;
 mod pass;
 mod prepare;
 mod service;
@@ -11,10 +12,9 @@ mod signals;
 mod watches;
 mod world;
 
-use std::{fs::File, io, path::PathBuf, sync::Arc, time::Duration};
+use std::{io, path::PathBuf, sync::Arc, time::Duration};
 
 use berth_runtime::become_subreaper;
-use nix::fcntl::{Flock, FlockArg};
 
 use crate::{
     config::Config,
@@ -84,7 +84,7 @@ pub enum AgentError {
 pub fn run(config: Config, log: LogFormat) -> Result<(), AgentError> {
     start_log(log);
     prepare::make_directories(&config)?;
-    let _lock = lock(&config)?;
+    let _lock = lock::take(&config)?;
     prepare::sweep(&config);
     become_subreaper().map_err(AgentError::Subreaper)?;
     let host = Arc::new(Host::open(config)?);
@@ -134,17 +134,6 @@ fn start_log(format: LogFormat) {
         }
         LogFormat::Json => builder.json().try_init(),
     };
-}
-
-fn lock(config: &Config) -> Result<Flock<File>, AgentError> {
-    let path = config.agent_lock();
-    let wrong = |source| AgentError::Lock { path: path.clone(), source };
-    let file =
-        File::options().create(true).truncate(false).write(true).open(&path).map_err(wrong)?;
-    Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| match errno {
-        nix::errno::Errno::EWOULDBLOCK => AgentError::Locked { path: path.clone() },
-        errno => AgentError::Lock { path: path.clone(), source: errno.into() },
-    })
 }
 
 #[cfg(test)]

@@ -128,7 +128,9 @@ pub fn start_ticks(pid: u32) -> Option<u64> {
     stat_field(pid, 22)?.parse().ok()
 }
 
-fn is_zombie(pid: u32) -> bool {
+/// Whether a process has ended, as far as it can: nobody has asked how yet, or a thread of it
+/// still waits in the kernel.
+pub(crate) fn is_zombie(pid: u32) -> bool {
     stat_field(pid, 3).is_some_and(|state| state == "Z" || state == "X")
 }
 

@@ -61,8 +61,8 @@ const MASKED: [&str; 7] = [
 
 /// Run in the tree, `$1`, when all packages are there: an initial file system that has what this
 /// machine's root disk needs. Debian's has drivers for every array, which take seconds at boot.
-const SMALL_INITRD: &str = "rm -f \"$1\"/usr/share/initramfs-tools/hooks/mdadm \
-     \"$1\"/usr/share/initramfs-tools/hooks/lvm2 && \
+const SMALL_INITRD: &str = "cd \"$1/usr/share/initramfs-tools\" && \
+     rm -f hooks/mdadm hooks/lvm2 scripts/local-*/mdadm scripts/local-*/lvm2 && \
      echo MODULES=list > \"$1/etc/initramfs-tools/conf.d/berth-vm\" && \
      printf 'virtio_pci\\nvirtio_blk\\next4\\n' > \"$1/etc/initramfs-tools/modules\" && \
      chroot \"$1\" update-initramfs -u";

@@ -113,11 +113,12 @@ fn assert_nothing_left(host: &mut Host, names: &[&str]) {
     }
 }
 
-/// The servers were asked to end, after the agent, and had the time to.
+/// The servers were asked to end, after the agent, and had the time to: each says so in its
+/// log ("Shutdown complete").
 fn reboot(host: &mut Host) {
     host.start_writer(MASTER);
     let acknowledged = host.end_writer();
-    let log = format!("grep -c 'Shutdown complete' /var/log/berth/{}.log", key(MASTER));
+    let log = format!("grep -c MY-010910 /var/log/berth/{}.log", key(MASTER));
     let count = |host: &mut Host| host.vm.run(&log).stdout.trim().parse::<u32>().unwrap_or(0);
     let before = count(host);
     let took = host.vm.reboot();

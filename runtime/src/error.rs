@@ -173,6 +173,15 @@ pub enum RuntimeError {
         /// What it answered, or why it was not reached.
         source: Box<zbus::Error>,
     },
+    /// A lower memory limit was refused, by the kernel or because more is in use: with such a
+    /// limit the kernel kills. The one before is in force.
+    #[error("the memory limit of container {id} can't be lowered: {reason}")]
+    MemoryInUse {
+        /// The container.
+        id: ContainerId,
+        /// What is in use, or what the kernel said.
+        reason: String,
+    },
     /// No disk that can be limited lies under a path.
     #[error("no block device to limit under {}: {reason}", path.display())]
     NoDevice {

@@ -21,6 +21,8 @@ use sha2::{Digest as _, Sha256};
 
 mod sizing;
 
+pub use sizing::SMALL_DIGESTS;
+
 /// The statements for `--init-file` at initialisation: root logs in by the unix socket's
 /// peer, and by nothing else, from the first moment. The plugin is loaded for the statement
 /// only: at every start it comes by `--plugin-load-add`, which a row in `mysql.plugin` would

@@ -37,9 +37,9 @@ pub use deadline::Deadline;
 pub use error::{Cause, MysqlError as Error, Result, is_transient};
 pub use gtid::{GtidSet, ParseGtidError, errant};
 pub use probe::{
-    CloneStage, CloneState, CloneStatus, ConnectedReplica, HeldVariables, IoState, Plugins,
-    ReplicaStatus, SemiSync, Snapshot, SourceView, WorkerError,
+    BufferPool, CloneStage, CloneState, CloneStatus, ConnectedReplica, HeldVariables, IoState,
+    Plugins, ReplicaStatus, SemiSync, Snapshot, SourceView, WorkerError,
 };
 pub use replication::{SemiSyncRole, Source};
-pub use verbs::{GtidWait, Writer};
+pub use verbs::{BUFFER_POOL_SIZE, GtidWait, Writer};
 pub use version::Version;

@@ -10,9 +10,11 @@ use std::str::FromStr;
 use super::{Cause, Deadline, Error, GtidSet, Result, Server, Version, connect::first, row::Row};
 
 mod clone;
+mod pool;
 mod replica;
 
 pub use clone::{CloneStage, CloneState, CloneStatus};
+pub use pool::BufferPool;
 pub use replica::{IoState, ReplicaStatus, WorkerError};
 
 /// What one server is and does.
@@ -38,6 +40,8 @@ pub struct Snapshot {
     pub gtid_purged: GtidSet,
     /// The variables that a role holds.
     pub held: HeldVariables,
+    /// Its buffer pool.
+    pub pool: BufferPool,
     /// Which plugins are active.
     pub plugins: Plugins,
     /// Seconds since the server started.
@@ -136,7 +140,7 @@ const NAMED: &str = "SELECT VARIABLE_NAME AS name, VARIABLE_VALUE AS value \
      FROM performance_schema.global_variables WHERE VARIABLE_NAME IN \
      ('rpl_semi_sync_source_enabled', 'rpl_semi_sync_replica_enabled') \
      UNION ALL SELECT VARIABLE_NAME, VARIABLE_VALUE \
-     FROM performance_schema.global_status WHERE VARIABLE_NAME IN ('Uptime', \
+     FROM performance_schema.global_status WHERE VARIABLE_NAME IN ('Uptime', 'Innodb_buffer_pool_pages_total', \
      'Rpl_semi_sync_source_status', 'Rpl_semi_sync_source_clients', \
      'Rpl_semi_sync_source_wait_sessions', 'Rpl_semi_sync_replica_status') \
      UNION ALL SELECT PLUGIN_NAME, PLUGIN_STATUS FROM information_schema.PLUGINS \
@@ -166,9 +170,10 @@ impl Server {
     }
 
     fn read_snapshot(&mut self, deadline: Deadline) -> std::result::Result<Snapshot, Cause> {
-        let batch = [GLOBALS, NAMED, "SHOW REPLICA STATUS", replica::ERRORS, "SHOW REPLICAS"];
+        let batch =
+            [GLOBALS, NAMED, "SHOW REPLICA STATUS", replica::ERRORS, "SHOW REPLICAS", pool::POOL];
         let answer = self.query(batch.join("; "), deadline)?;
-        let [globals, named, channels, errors, replicas] = answer.as_slice() else {
+        let [globals, named, channels, errors, replicas, pool] = answer.as_slice() else {
             return Err(Cause::Answer(format!("{} result sets", answer.len())));
         };
         let named = Named(named);
@@ -190,10 +195,9 @@ impl Server {
                 innodb_flush_log_at_trx_commit: globals.parse("innodb_flush_log_at_trx_commit")?,
                 semi_sync: semi_sync(&named)?,
             },
+            pool: pool::read(pool, named.counter("Innodb_buffer_pool_pages_total")?)?,
             plugins,
-            uptime_seconds: named
-                .parse("Uptime")?
-                .ok_or_else(|| Cause::Answer("no uptime".to_owned()))?,
+            uptime_seconds: named.counter("Uptime")?,
             replica: replica::default_channel(channels, errors)?,
             other_channels: replica::other_channels(channels)?,
             replicas: replicas.iter().map(connected).collect::<std::result::Result<_, _>>()?,
@@ -229,6 +233,11 @@ impl Named<'_> {
 
     fn parse<T: FromStr>(&self, name: &str) -> std::result::Result<Option<T>, Cause> {
         self.get(name)?.map(|row| row.parse("value")).transpose()
+    }
+
+    /// One that every server has.
+    fn counter(&self, name: &str) -> std::result::Result<u64, Cause> {
+        self.parse(name)?.ok_or_else(|| Cause::Answer(format!("no status {name}")))
     }
 
     fn flag(&self, name: &str) -> std::result::Result<Option<bool>, Cause> {

@@ -6,13 +6,16 @@ use berth_model::goal::variables::ALLOWED;
 
 use super::{Cause, Deadline, Error, GtidSet, Result, Server, connect::first, row::Row, sql};
 
-/// Global variables that a role holds; a goal may hold those of
+/// The size of the buffer pool, in bytes; it follows the instance's memory.
+pub const BUFFER_POOL_SIZE: &str = "innodb_buffer_pool_size";
+
+/// Global variables that a role or the size holds; a goal may hold those of
 /// [`berth_model::goal::variables::ALLOWED`]. All are dynamic, and none can make a server
 /// writable or break replication.
-const HELD_BY_ROLE: [&str; 2] = ["innodb_flush_log_at_trx_commit", "sync_binlog"];
+const HELD: [&str; 3] = ["innodb_flush_log_at_trx_commit", "sync_binlog", BUFFER_POOL_SIZE];
 
 fn may_be_set(name: &str) -> bool {
-    HELD_BY_ROLE.contains(&name) || ALLOWED.iter().any(|(allowed, _)| *allowed == name)
+    HELD.contains(&name) || ALLOWED.iter().any(|(allowed, _)| *allowed == name)
 }
 
 /// How a wait for transactions ended.

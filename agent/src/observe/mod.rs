@@ -111,6 +111,9 @@ pub struct ContainerFacts {
     pub network: Option<AddressFacts>,
     /// The limits it was last given.
     pub limits: Limits,
+    /// Memory of a running one that the kernel can't take back, in bytes; absent where nothing
+    /// limits memory.
+    pub pinned_bytes: Observed<u64>,
     /// When it was made.
     pub created_at: Timestamp,
     /// What the host could not give it, in words.

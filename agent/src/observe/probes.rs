@@ -70,11 +70,17 @@ fn container(host: &Host, key: &EntryKey) -> Observed<ContainerFacts> {
         Ok(id) => id,
         Err(error) => return Observed::Unknown(error.to_string()),
     };
-    match host.runtime.inspect(&id) {
+    let mut found = match host.runtime.inspect(&id) {
         Ok(None) => Observed::Absent,
         Ok(Some(container)) => container_facts(container),
         Err(error) => Observed::Unknown(files::chain(&error).join(": ")),
+    };
+    if let Observed::Present(facts) = &mut found
+        && matches!(facts.state, ContainerState::Running { .. })
+    {
+        facts.pinned_bytes = host.runtime.pinned_memory(&id).into();
     }
+    found
 }
 
 fn container_facts(container: Container) -> Observed<ContainerFacts> {
@@ -104,6 +110,7 @@ fn container_facts(container: Container) -> Observed<ContainerFacts> {
             .unwrap_or_default(),
         notes: unapplied.chain(record.notes.iter().cloned()).collect(),
         limits: record.limits,
+        pinned_bytes: Observed::Absent,
     })
 }
 
@@ -119,6 +126,7 @@ impl ContainerFacts {
             port: None,
             network: None,
             limits: berth_runtime::Limits::default(),
+            pinned_bytes: Observed::Absent,
             created_at: Timestamp::UNIX_EPOCH,
             notes: Vec::new(),
         }

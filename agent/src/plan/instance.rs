@@ -5,7 +5,11 @@ use std::time::Duration;
 use berth_model::{goal::GoalState, status::InstanceState};
 use berth_runtime::{ExitInfo, ExitStatus};
 
-use super::{Decision, Step, Subject, Verb, bootstrap, disk, network, serve, spec};
+use super::{
+    Decision, Step, Subject, Verb, bootstrap, disk,
+    memory::{self, Resize},
+    network, serve, spec,
+};
 use crate::{
     data::{DataFacts, DataState, Marker},
     mysql::initialise::EXIT_RESTART,
@@ -269,18 +273,36 @@ pub fn describe(exit: &ExitInfo) -> String {
 }
 
 fn running(subject: &Subject<'_>, marker: &Marker, container: &ContainerFacts) -> Decision {
-    match spec::limits_change(subject, container) {
+    // Who is to have a new container gets its memory there.
+    let resize = match stays(subject, marker, container) {
+        true => memory::resize(subject, container),
+        false => Resize::none(container.limits.memory_max_bytes),
+    };
+    match spec::limits_change(subject, container, &resize) {
         Ok(Some(step)) => Decision::act(serve::state_now(subject, marker), vec![step]),
-        Ok(None) => in_its_limits(subject, marker, container),
+        Ok(None) => in_its_limits(subject, marker, container, resize),
         Err(why) => {
-            let mut decision = in_its_limits(subject, marker, container);
+            let mut decision = in_its_limits(subject, marker, container, resize);
             decision.notes.push(format!("its limits stay as they are: {why}"));
             decision
         }
     }
 }
 
-fn in_its_limits(subject: &Subject<'_>, marker: &Marker, container: &ContainerFacts) -> Decision {
+/// Whether this container serves, and can follow the goal as it is.
+fn stays(subject: &Subject<'_>, marker: &Marker, container: &ContainerFacts) -> bool {
+    matches!(marker.state, DataState::Seeded { .. } | DataState::Ready)
+        && container.purpose == Some(Purpose::Serve)
+        && spec::is_made_alike(subject, container)
+        && network::suits(subject, container)
+}
+
+fn in_its_limits(
+    subject: &Subject<'_>,
+    marker: &Marker,
+    container: &ContainerFacts,
+    resize: Resize,
+) -> Decision {
     match (&marker.state, container.purpose) {
         (_, None) => Decision::blocked(
             InstanceState::Unknown,
@@ -288,9 +310,8 @@ fn in_its_limits(subject: &Subject<'_>, marker: &Marker, container: &ContainerFa
         ),
         (DataState::Seeding { from }, Some(Purpose::Seed)) => bootstrap::seed(subject, from),
         (DataState::Seeded { .. } | DataState::Ready, Some(Purpose::Serve)) => {
-            if container.made_from == spec::made_from(subject) && network::suits(subject, container)
-            {
-                return serve::hold(subject, marker);
+            if stays(subject, marker, container) {
+                return resize.join(subject, serve::hold(subject, marker));
             }
             replace(subject, marker)
         }

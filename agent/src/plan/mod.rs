@@ -12,6 +12,7 @@
 mod bootstrap;
 mod disk;
 mod instance;
+mod memory;
 pub mod network;
 mod replica;
 mod serve;

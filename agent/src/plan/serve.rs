@@ -59,9 +59,10 @@ pub(super) fn state_now(subject: &Subject<'_>, marker: &Marker) -> InstanceState
     }
 }
 
-fn unanswered(subject: &Subject<'_>, marker: &Marker, why: &str) -> Decision {
+/// Whether the server has answered since it was started, as far as is remembered.
+fn answered_before(subject: &Subject<'_>) -> bool {
     let remembered = subject.remembered().and_then(|remembered| remembered.state);
-    let answered_before = remembered.is_some_and(|(state, _)| {
+    remembered.is_some_and(|(state, _)| {
         !matches!(
             state,
             InstanceState::Absent
@@ -69,7 +70,16 @@ fn unanswered(subject: &Subject<'_>, marker: &Marker, why: &str) -> Decision {
                 | InstanceState::Down
                 | InstanceState::Starting
         )
-    });
+    })
+}
+
+/// Whether the server doesn't answer, and may be starting.
+pub(super) fn may_be_starting(subject: &Subject<'_>) -> bool {
+    subject.seen.server.present().is_none() && !answered_before(subject)
+}
+
+fn unanswered(subject: &Subject<'_>, marker: &Marker, why: &str) -> Decision {
+    let answered_before = answered_before(subject);
     let created = subject.seen.container.present().map(|container| container.created_at);
     let late = created.is_some_and(|at| subject.now.duration_since(at) > START_TIME);
     if answered_before || late {

@@ -16,7 +16,7 @@ use berth_runtime::{
     Bind, ContainerId, ContainerSpec, CpuMax, IoLimit, Limits, Network, Rlimits, Tmpfs, User,
 };
 
-use super::{Step, Subject};
+use super::{Step, Subject, memory::Resize};
 use crate::{
     data,
     mysql::initialise::{self, Mode, ServerSpec},
@@ -85,13 +85,22 @@ impl AddressFacts {
     }
 }
 
-/// What of the goal only a new container can follow. The size is one of them: a memory limit
-/// below what a running server uses would have the kernel kill it. Compared as text with what a running
-/// container was made from; a new version of berth alone changes nothing in it, so an
-/// upgrade of the agent restarts no database.
+/// What of the goal a container is made from, for its label. A new version of berth alone
+/// changes nothing in it, so an upgrade of the agent restarts no database. The size is in it
+/// for earlier versions, which restart a server whose size differs: after a downgrade they find
+/// what they expect of every server whose size was not changed meanwhile.
 pub(super) fn made_from(subject: &Subject<'_>) -> String {
     let entry = subject.entry();
     format!("image={} port={} size={}", subject.image_reference(), entry.port, entry.size)
+}
+
+/// Whether a running container can follow the goal as it is. Its size it can: see
+/// [`super::memory`].
+pub(super) fn is_made_alike(subject: &Subject<'_>, container: &ContainerFacts) -> bool {
+    fn without_size(label: &str) -> &str {
+        label.rsplit_once(" size=").map_or(label, |(rest, _)| rest)
+    }
+    without_size(&container.made_from) == without_size(&made_from(subject))
 }
 
 /// The container of a server that serves.
@@ -308,14 +317,18 @@ fn millicores(cores: f64) -> u64 {
     (cores * 1000.0).round() as u64
 }
 
-/// The step that gives a running container the limits of its goal, if they differ. Its
-/// memory stays what it was made with, see [`made_from`]. The error is why they stay.
+/// The step that gives a running container the limits of its goal, if they differ, with the
+/// memory that it is to have now. The error is why they stay.
 pub(super) fn limits_change(
     subject: &Subject<'_>,
     container: &ContainerFacts,
+    resize: &Resize,
 ) -> Result<Option<Step>, String> {
-    let memory_max_bytes = container.limits.memory_max_bytes;
-    let wanted = Limits { memory_max_bytes, ..limits(subject)? };
+    let mut wanted = Limits { memory_max_bytes: resize.limit, ..limits(subject)? };
+    if resize.is_shrinking(subject) {
+        // The goal's is meant for the smaller size: it would slow down who is on the way there.
+        wanted.memory_high_bytes = container.limits.memory_high_bytes;
+    }
     let step = || Step::SetLimits { id: subject.container_id(), limits: Box::new(wanted.clone()) };
     Ok((wanted != container.limits).then(step))
 }

@@ -10,6 +10,7 @@ mod container;
 mod disk;
 mod gate;
 mod host;
+mod memory;
 mod network;
 mod properties;
 mod replica;

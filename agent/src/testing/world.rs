@@ -8,11 +8,13 @@
 //! - clients let in to data whose marker is not `ready`, or that a CLONE has torn;
 //! - data that was once ready thrown away, or changed under a running server;
 //! - torn data marked ready, or a server that replicates taking writes;
-//! - a running server whose network is taken away, or two instances at one address.
+//! - a running server whose network is taken away, or two instances at one address;
+//! - a server above its memory limit, or a limit asked for below what is in use.
 //!
-//! It knows nothing of time spans, memory or the network between hosts.
+//! It knows nothing of time spans or the network between hosts.
 
 mod disk;
+mod memory;
 mod network;
 mod observe;
 mod sql;
@@ -29,12 +31,13 @@ use super::{entries, entries::Entry, start_of_time};
 use crate::{
     config::Config,
     data::{DataState, Marker},
-    mysql::{CloneState, GtidSet},
+    mysql::{BufferPool, CloneState, GtidSet},
     observe::{AddressFacts, Purpose},
     plan::{Step, labels},
 };
 
 pub(crate) use disk::Disk;
+pub(crate) use memory::pool_for;
 pub(crate) use network::Networks;
 
 /// The digest of the one image of this world.
@@ -140,13 +143,16 @@ pub(crate) struct Server {
     /// Whether the replication threads are started.
     pub(crate) threads: bool,
     pub(crate) globals: BTreeMap<String, String>,
+    pub(crate) pool: BufferPool,
+    /// What its clients took.
+    pub(crate) clients_bytes: u64,
     /// The donor that it clones from.
     pub(crate) cloning: Option<SocketAddr>,
 }
 
 impl Server {
     /// As mysqld starts by the arguments of `initialise::server_args`.
-    pub(crate) fn booted(purpose: Purpose, pid: u32) -> Self {
+    pub(crate) fn booted(purpose: Purpose, pid: u32, pool: BufferPool) -> Self {
         Self {
             pid,
             answers: false,
@@ -158,6 +164,8 @@ impl Server {
             semi_replica: false,
             threads: false,
             globals: BTreeMap::new(),
+            pool,
+            clients_bytes: 0,
             cloning: None,
         }
     }
@@ -225,10 +233,7 @@ impl World {
                 place.container = None;
             }
             Step::RecordCrash { .. } | Step::RotateLog { .. } => {}
-            Step::SetLimits { id, limits } => {
-                let container = self.place(&parse(id.as_str())).container.as_mut();
-                container.ok_or("no such container")?.limits = (**limits).clone();
-            }
+            Step::SetLimits { id, limits } => self.limit(id.as_str(), limits)?,
             Step::EnsureBridge => self.ensure_bridge()?,
             Step::AttachNetwork { request, live } => self.attach(request, live.as_ref())?,
             Step::DetachNetwork { owner } => self.detach(owner)?,
@@ -337,7 +342,7 @@ impl World {
         }
         let process = match taken || place.disk.writable().is_err() {
             true => Process::Exited(exit(ExitStatus::Code(1))),
-            false => Process::Running(Server::booted(purpose, pid)),
+            false => Process::Running(Server::booted(purpose, pid, memory::pool_of(&spec.args))),
         };
         place.container = Some(Container {
             purpose,

@@ -11,6 +11,7 @@ mod drift;
 mod faults;
 mod goal_files;
 mod images;
+mod limits;
 mod percona;
 mod seeds;
 mod service;

@@ -30,7 +30,6 @@ fn goals_change_while_servers_run() {
     a_server_that_starts_can_be_stopped(&bed, &entries);
     a_source_stops_and_its_replicas_follow_it_again(&bed, &entries);
     a_vanished_entry_is_an_orphan(&bed, &entries);
-    another_size_is_another_container(&bed, &entries);
     another_port_is_another_container(&bed, &entries);
     removed_data_are_kept_in_the_trash(&bed, &entries);
 }
@@ -219,25 +218,6 @@ fn a_vanished_entry_is_an_orphan(bed: &Bed, entries: &[Entry]) {
     });
     bed.await_converged(entries);
     assert_eq!(bed.pid(minion), pid);
-}
-
-fn another_size_is_another_container(bed: &Bed, entries: &[Entry]) {
-    const POOL: &str = "SELECT @@innodb_buffer_pool_size >> 20";
-    let last = &keys()[2];
-    let (before, pool) = (bed.pid(last), bed.sql(last, POOL));
-    let larger = with_last(entries, |entry| entry.data("size", json!("640MiB")));
-    bed.goal(FILE, &larger);
-    bed.await_converged(&larger);
-    let limit =
-        || cgroup::file(bed.name(), last.as_str(), "memory", "memory.limit_in_bytes", "memory.max");
-    assert_eq!(limit(), Some((640_u64 << 20).to_string()));
-    assert_eq!(bed.status().instances[last].usage.memory_max_bytes, Some(640 << 20));
-    assert_ne!(bed.pid(last), before, "the buffer pool follows at a start only");
-    assert_ne!(bed.sql(last, POOL), pool);
-    bed.goal(FILE, entries);
-    bed.await_converged(entries);
-    assert_eq!(limit(), Some((448_u64 << 20).to_string()));
-    assert_eq!(bed.sql(last, POOL), pool);
 }
 
 fn another_port_is_another_container(bed: &Bed, entries: &[Entry]) {

@@ -58,6 +58,19 @@ proptest! {
         prop_assert_eq!(running.size_for(limit), sizing.buffer_pool);
     }
 
+    /// An upgrade changes no pool: earlier versions left the chunks to the server, which cuts
+    /// the default to the pool where that is smaller.
+    #[test]
+    fn a_pool_of_an_earlier_version_is_what_it_is_to_be(limit in SERVER_BYTES_MIN..1 << 42) {
+        let small = limit < SMALL_BELOW;
+        let share = pool_share(limit, small);
+        let instances = (share / GIB).clamp(1, 8);
+        let step = if share < CHUNK { MIB } else { instances * CHUNK };
+        let pool = share / step * step;
+        let running = RunningPool { instances, chunk: CHUNK.min(pool / instances), small };
+        prop_assert_eq!(running.size_for(limit), pool);
+    }
+
     /// Whatever it was started with, its size is one that the server doesn't round.
     #[test]
     fn a_running_pool_is_a_multiple_of_its_step(

@@ -28,8 +28,8 @@ pub(crate) use groups::Groups;
 pub use layout::{Layout, Mount, Version};
 pub(crate) use leaf::Leaf;
 pub use limits::{CpuMax, IoLimit, Limits, Unapplied};
-pub(crate) use usage::usage;
 pub use usage::{IoUsage, Usage};
+pub(crate) use usage::{pinned_memory, usage};
 
 /// Who makes the groups above the containers' own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -94,6 +94,27 @@ pub(crate) fn oom_kills(leaf: &Leaf) -> Result<Option<u64>> {
     Reader(leaf).keyed("memory", file, "oom_kill")
 }
 
+/// How much of the leaf's memory the kernel can't take back, in bytes: all but the page cache
+/// of files and reclaimable slabs, so that what isn't known of counts. With a limit below this
+/// it would have to kill (v2) or refuses (v1). `None` where there is no memory controller.
+pub(crate) fn pinned_memory(leaf: &Leaf) -> Result<Option<u64>> {
+    let reader = Reader(leaf);
+    let (file, prefix) = match leaf.version() {
+        Version::Unified => ("memory.current", ""),
+        // Those without a prefix leave out the groups below.
+        Version::Legacy => ("memory.usage_in_bytes", "total_"),
+    };
+    let stat = reader.text("memory", "memory.stat")?;
+    let used = reader.number("memory", file)?;
+    Ok(used.zip(stat).map(|(used, stat)| pinned(used, &stat, prefix)))
+}
+
+fn pinned(used: u64, stat: &str, prefix: &str) -> u64 {
+    let of = |key: &str| keyed(stat, &format!("{prefix}{key}")).unwrap_or_default();
+    let reclaimable = ["active_file", "inactive_file", "slab_reclaimable"].map(of);
+    used.saturating_sub(reclaimable.into_iter().sum())
+}
+
 struct Reader<'a>(&'a Leaf);
 
 impl Reader<'_> {

@@ -148,18 +148,50 @@ impl Runtime {
     ///
     /// # Errors
     /// [`RuntimeError::InvalidSpec`] for values out of range, [`RuntimeError::NotFound`],
-    /// [`RuntimeError::Busy`].
+    /// [`RuntimeError::Busy`]; [`RuntimeError::MemoryInUse`] for a memory limit below what is in
+    /// use: then it stays as it was, and the others are changed.
     pub fn set_limits(&self, id: &ContainerId, limits: &Limits) -> Result<Vec<Unapplied>> {
         limits.validate()?;
         let lock = self.lock(id, Deadline::after(LOCK_WAIT))?;
         let path = lock.path().join(RECORD);
         let mut record: Record =
             files::read_json(&path)?.ok_or_else(|| RuntimeError::NotFound { id: id.clone() })?;
-        let unapplied = cgroup::apply(&self.leaf(id)?, limits)?;
-        record.limits = limits.clone();
+        let leaf = self.leaf(id)?;
+        let before = record.limits.memory_max_bytes;
+        let lower = limits.memory_max_bytes.filter(|new| before.is_none_or(|old| *new < old));
+        // Without a memory controller nothing is in use that a limit could hit.
+        let lower = lower.zip(cgroup::pinned_memory(&leaf)?);
+        let mut refused = lower.filter(|(limit, used)| used >= limit).map(|(limit, used)| {
+            format!("{used} bytes are in use that can't be taken back, {limit} are asked for")
+        });
+        let mut limits = limits.clone();
+        if refused.is_some() {
+            limits.memory_max_bytes = before;
+        }
+        let mut unapplied = cgroup::apply(&leaf, &limits)?;
+        if lower.is_some()
+            && refused.is_none()
+            && let Some(at) = unapplied.iter().position(|limit| limit.limit == "memory_max_bytes")
+        {
+            refused = Some(unapplied.remove(at).reason);
+            limits.memory_max_bytes = before;
+        }
+        record.limits = limits;
         record.unapplied.clone_from(&unapplied);
         write_record(lock.path(), &record)?;
-        Ok(unapplied)
+        match refused {
+            Some(reason) => Err(RuntimeError::MemoryInUse { id: id.clone(), reason }),
+            None => Ok(unapplied),
+        }
+    }
+
+    /// How much of a container's memory the kernel can't take back, in bytes; `None` where
+    /// there is no memory controller.
+    ///
+    /// # Errors
+    /// The container's control group can't be read.
+    pub fn pinned_memory(&self, id: &ContainerId) -> Result<Option<u64>> {
+        cgroup::pinned_memory(&self.leaf(id)?)
     }
 
     /// What a container uses and has used.

@@ -5,7 +5,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use berth_runtime::{
-    CgroupVersion, CpuMax, ExitStatus, IoLimit, Limits, Rlimits, State, device_of,
+    CgroupVersion, CpuMax, ExitStatus, IoLimit, Limits, Rlimits, RuntimeError, Signal, State,
+    device_of,
 };
 
 use crate::Test;
@@ -15,6 +16,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("limits::are_in_force_before_the_first_instruction", in_force_at_once),
     ("limits::change_while_running_and_clear", change_while_running),
     ("limits::memory_beyond_the_limit_is_an_oom_kill", memory_beyond_the_limit),
+    ("limits::a_memory_limit_below_what_is_in_use_is_refused", memory_in_use),
     ("limits::usage_counts_what_was_done", usage_counts),
     ("limits::rlimits_are_clamped_and_noted", rlimits_are_clamped),
     ("limits::oom_score_is_set", oom_score_is_set),
@@ -127,6 +129,38 @@ fn memory_beyond_the_limit() {
     fine.limits.memory_max_bytes = Some(32 << 20);
     bed.start(&fine);
     assert_eq!(bed.wait("b").oom_killed, Some(false));
+}
+
+/// A file in a tmpfs is memory that can't be taken back, and one on a disk is.
+fn memory_in_use() {
+    let bed = Bed::new();
+    let mut spec = bed.spec(
+        "a",
+        "trap ': > /tmp/f; echo empty' USR1; dd if=/dev/zero of=/tmp/f bs=1M count=48 2>/dev/null; \
+         echo full; while :; do sleep 1; done",
+    );
+    spec.limits.memory_max_bytes = Some(128 << 20);
+    bed.start(&spec);
+    bed.logged("a", "full");
+    let limit = || shown(&bed, "a", "memory.max", ("memory", "memory.limit_in_bytes"));
+    let pinned = || bed.runtime.pinned_memory(&id("a")).unwrap().unwrap();
+    assert!((48 << 20..100 << 20).contains(&pinned()), "{}", pinned());
+    let lower =
+        Limits { memory_max_bytes: Some(32 << 20), pids_max: Some(77), ..Limits::default() };
+    let error = bed.runtime.set_limits(&id("a"), &lower).unwrap_err();
+    assert!(matches!(error, RuntimeError::MemoryInUse { .. }), "{error}");
+    assert_eq!(limit().trim(), (128 << 20).to_string());
+    assert_eq!(shown(&bed, "a", "pids.max", ("pids", "pids.max")).trim(), "77");
+    let record = bed.inspect("a").record.unwrap();
+    assert_eq!((record.limits.memory_max_bytes, record.unapplied), (Some(128 << 20), Vec::new()));
+
+    assert!(bed.runtime.signal(&id("a"), Signal::SIGUSR1).unwrap());
+    bed.logged("a", "empty");
+    let fell = until(LONG, || Some(pinned()).filter(|bytes| *bytes < 16 << 20));
+    assert!(fell.is_some(), "{}", pinned());
+    assert_eq!(bed.runtime.set_limits(&id("a"), &lower).unwrap(), []);
+    assert_eq!(limit().trim(), (32 << 20).to_string());
+    assert!(matches!(bed.inspect("a").state, State::Running { .. }), "nobody was killed");
 }
 
 fn usage_counts() {

@@ -3,12 +3,15 @@
 
 use berth_model::sizing::Sizing;
 
-/// Arguments of the small `performance_schema`, and of what is sized by it.
+/// `performance_schema_digests_size` of a small server, by which a running one is known; the
+/// default is at least ten times that.
+pub const SMALL_DIGESTS: u64 = 200;
+
+/// More arguments of the small `performance_schema`, and of what is sized by it.
 const SMALL: &[&str] = &[
     "--max-connections=100",
     "--table-open-cache=400",
     "--table-definition-cache=400",
-    "--performance-schema-digests-size=200",
     "--performance-schema-error-size=200",
     "--performance-schema-events-stages-history-long-size=100",
     "--performance-schema-events-statements-history-long-size=100",
@@ -30,6 +33,7 @@ pub(super) fn args(sizing: &Sizing) -> Vec<String> {
         format!("--innodb-buffer-pool-chunk-size={}", sizing.pool_chunk),
     ];
     if sizing.small {
+        args.push(format!("--performance-schema-digests-size={SMALL_DIGESTS}"));
         args.extend(SMALL.iter().map(|arg| (*arg).to_owned()));
     }
     args

@@ -1,7 +1,6 @@
 //! What a host must have for a container, and what of a running one can be changed.
 
 use berth_model::status::InstanceState::{Absent, Down, Master};
-use berth_runtime::Limits;
 
 use super::scene::{
     Says::{Blocked, Nothing, Waits},
@@ -218,11 +217,7 @@ fn limits_change_while_the_server_runs() {
         ]);
     }
     let left = master_when(|seen| container(seen).limits.cpu_weight = Some(7));
-    let memory = master_when(|seen| container(seen).limits = Limits::default());
-    table([
-        ("a limit that the goal no longer has", left, Master, &["change limits"], Nothing),
-        ("memory, which a running server can't follow", memory, Master, &[], Nothing),
-    ]);
+    table([("a limit that the goal no longer has", left, Master, &["change limits"], Nothing)]);
 }
 
 #[test]
@@ -239,7 +234,6 @@ fn only_a_new_container_has_another_port_or_image() {
         ("port", changed("port", 7011).decide(MASTER), Down, PARTS_AND_STOPS, Nothing),
         ("image", image.decide(MASTER), Down, PARTS_AND_STOPS, Nothing),
         ("a minion's port", other_minion.decide(MINION), Down, stop, Nothing),
-        ("size", changed("size", "5GiB").decide(MASTER), Down, PARTS_AND_STOPS, Nothing),
         ("variables", variables.decide(MASTER), Master, &[], Nothing),
     ]);
 }
@@ -265,7 +259,13 @@ fn a_server_is_not_ended_for_a_goal_that_cannot_be_met() {
             &[],
             Blocked("image berth/mysql:typo is not on this host"),
         ),
-        ("too little memory", changed("size", "1/256").decide(MASTER), Master, &[], Blocked(why)),
+        (
+            "too little memory",
+            changed("size", "1/256").decide(MASTER),
+            Master,
+            &[],
+            Blocked("so it keeps the one it has: 256 MiB of memory are too few"),
+        ),
         ("the port is taken", taken.decide(MASTER), Master, &[], Blocked("port 7011 is in use")),
         (
             "and its variables are held",

@@ -22,7 +22,9 @@ use crate::{
     plan::{Plan, Step, Verb, network, plan},
     testing::{config, key, world::World},
 };
-use strategy::{Event, GOALS, NAMES, arbitrary_world, events, goals_at, steady_goals, unknowns};
+use strategy::{
+    Event, GOALS, NAMES, SIZES, arbitrary_world, events, goals_at, steady_goals, unknowns,
+};
 
 /// Steps that end a server, take or replace data, or let writes in. `ready` says whether the
 /// data is complete: what a CLONE left that has never served can be had again.
@@ -224,6 +226,27 @@ proptest! {
             prop_assert!(leased.is_some() && agent.world.serves_at(key) == leased, "{key}");
         }
         prop_assert!(plan.shared.is_empty());
+    }
+}
+
+proptest! {
+    /// Sizes change in any order, and in the end each has its memory, without a restart but
+    /// for those that the test's own kills brought.
+    #[test]
+    fn memory_follows_the_sizes_whatever_is_killed(events in events(SIZES)) {
+        let mut agent = Agent::new(World::new(config(), &goals_at(SIZES.start)));
+        let plan = live(&mut agent, &events);
+        let plan = plan.map_err(|why| TestCaseError::fail(format!("{why}; {:?}", agent.refused)))?;
+        prop_assert_eq!(&agent.world.wrongs, &Vec::<String>::new());
+        for (key, decision) in &plan.instances {
+            prop_assert_eq!(&decision.blocked, &None, "{}", key);
+            prop_assert_eq!(&decision.waiting, &None, "{}", key);
+            let size = agent.world.goals.own[key].placed.entry.size.of(config().memory_bytes);
+            let container = agent.world.place(key).container.as_ref().expect("it runs");
+            prop_assert_eq!(container.limits.memory_max_bytes, Some(size), "{}", key);
+            let pool = agent.world.place(key).server().expect("it runs").pool;
+            prop_assert_eq!(pool.size, pool.fixed.size_for(size), "{}", key);
+        }
     }
 }
 

@@ -133,3 +133,43 @@ async fn damaged_memory_is_not_passed_over() {
         std::fs::remove_file(&path).unwrap();
     }
 }
+
+/// Agents come and go in the middle of it; the server stays.
+#[tokio::test(start_paused = true)]
+async fn a_smaller_size_is_waited_for_and_reached_without_a_restart() {
+    let mut bed = Bed::new(&[master("db1", 7001)]);
+    bed.live(60).await;
+    let limit = |bed: &Bed| {
+        let mut state = bed.fake.state();
+        let container = state.model.place(&key("db1")).container.clone().unwrap();
+        container.limits.memory_max_bytes.unwrap() >> 20
+    };
+    let take = |bed: &Bed, bytes: u64| {
+        let mut state = bed.fake.state();
+        state.model.place(&key("db1")).running().unwrap().0.clients_bytes = bytes;
+    };
+    const POOL: &str = "set innodb_buffer_pool_size=1073741824";
+    bed.fake.state().failing.insert(POOL.to_owned());
+    bed.write("10-a.json", &document(&[master("db1", 7001).with("size", "2GiB")]));
+    bed.restart();
+    bed.live(20).await;
+    let instance = bed.instance("db1");
+    assert_eq!((instance.phase, limit(&bed)), (Phase::Retrying, 4096));
+
+    bed.fake.state().failing.clear();
+    bed.restart();
+    take(&bed, 700 << 20);
+    bed.live(60).await;
+    let waits = bed.instance("db1").doing.expect("it waits").step;
+    assert!(
+        waits.contains("2224 MiB are in use that can't be taken back, at most 1984"),
+        "{waits}"
+    );
+    assert_eq!((bed.instance("db1").phase, limit(&bed)), (Phase::Converging, 4096));
+
+    take(&bed, 0);
+    bed.live(60).await;
+    assert_eq!((bed.instance("db1").phase, limit(&bed)), (Phase::Converged, 2048));
+    assert_eq!(bed.begun("start container").len(), 1);
+    assert_eq!(bed.fake.state().model.wrongs, [""; 0]);
+}

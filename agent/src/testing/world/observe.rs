@@ -115,6 +115,7 @@ impl World {
                     ..SemiSync::default()
                 },
             },
+            pool: server.pool,
             plugins: Plugins {
                 auth_socket: true,
                 clone: true,
@@ -222,6 +223,10 @@ fn container_facts(key: &EntryKey, container: &Container) -> ContainerFacts {
         network: container.network.clone(),
         image_digest: DIGEST.to_owned(),
         limits: container.limits.clone(),
+        pinned_bytes: match &container.process {
+            Process::Running(server) => Observed::Present(server.memory()),
+            _ => Observed::Absent,
+        },
         created_at: container.created_at,
         notes: Vec::new(),
     }

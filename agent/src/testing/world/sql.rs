@@ -6,7 +6,7 @@ use berth_model::EntryKey;
 
 use super::World;
 use crate::{
-    mysql::{CloneState, SemiSyncRole},
+    mysql::{BUFFER_POOL_SIZE, CloneState, SemiSyncRole},
     plan::Verb,
 };
 
@@ -31,6 +31,7 @@ impl World {
             Verb::SetGlobal { name, value } => match (name.as_str(), value.parse()) {
                 ("sync_binlog", Ok(number)) => server.sync_binlog = number,
                 ("innodb_flush_log_at_trx_commit", Ok(number)) => server.flush = number,
+                (BUFFER_POOL_SIZE, _) => server.set_pool(value.parse().unwrap())?,
                 _ => drop(server.globals.insert(name.clone(), value.clone())),
             },
             Verb::SemiSync { role: SemiSyncRole::Source, on } => server.semi_source = *on,

@@ -45,6 +45,7 @@ impl World {
         for place in self.places.values_mut() {
             if let Some((server, _)) = place.running() {
                 server.answers = true;
+                server.pool_changes();
             }
         }
         self.look_for_wrongs();

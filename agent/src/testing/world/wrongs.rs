@@ -11,7 +11,7 @@ impl World {
     /// Writes down each wrong once.
     pub(super) fn look_for_wrongs(&mut self) {
         let mut writers: BTreeMap<_, Vec<&EntryKey>> = BTreeMap::new();
-        let mut wrongs = Vec::new();
+        let mut wrongs = self.killed_for_memory();
         for (key, place) in &self.places {
             let (Some(server), Some(container)) = (place.server(), &place.container) else {
                 continue;

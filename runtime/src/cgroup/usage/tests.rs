@@ -1,4 +1,4 @@
-use super::{IoUsage, keyed, parse_blkio, parse_io_stat};
+use super::{IoUsage, keyed, parse_blkio, parse_io_stat, pinned};
 use crate::device::DeviceNumber;
 
 const DISK: DeviceNumber = DeviceNumber { major: 254, minor: 0 };
@@ -26,4 +26,16 @@ fn a_key_is_matched_whole() {
     let text = "oom 5\noom_kill 2\noom_kill_disable 1\n";
     assert_eq!(keyed(text, "oom_kill"), Some(2));
     assert_eq!(keyed(text, "oom_kil"), None);
+}
+
+#[test]
+fn memory_is_pinned_unless_it_is_known_to_be_reclaimable() {
+    let v2 = "anon 300\nfile 150\nshmem 50\nactive_file 60\ninactive_file 40\nslab_reclaimable 7\n";
+    assert_eq!(pinned(500, v2, ""), 393);
+    let v1 =
+        "cache 9\nactive_file 1\ntotal_rss 300\ntotal_active_file 60\ntotal_inactive_file 40\n";
+    assert_eq!(pinned(500, v1, "total_"), 400);
+    assert_eq!(pinned(500, "", ""), 500);
+    // The two files are not read at one instant.
+    assert_eq!(pinned(50, v2, ""), 0);
 }

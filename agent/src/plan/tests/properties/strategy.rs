@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use berth_model::goal::Role;
-use berth_runtime::ExitStatus;
+use berth_runtime::{ExitStatus, Limits};
 use proptest::{collection::vec, option, prelude::*, sample::select};
 use serde_json::{Value, json};
 
@@ -15,7 +15,7 @@ use crate::{
         config,
         entries::{Entry, master, minion},
         key, start_of_time,
-        world::{Container, Database, Directory, Place, Process, Server, World, exit},
+        world::{Container, Database, Directory, Place, Process, Server, World, exit, pool_for},
     },
 };
 
@@ -56,12 +56,18 @@ pub(super) fn goals_at(which: usize) -> [Entry; 3] {
             db2.with("network", vlan("tiny")).state("stopped"),
             db3.with("network", vlan("tiny")),
         ],
-        _ => [db1, db2.with("network", at("10.20.0.1")), db3.with("network", at("10.20.0.8"))],
+        9 => [db1, db2.with("network", at("10.20.0.1")), db3.with("network", at("10.20.0.8"))],
+        // In other sizes: of all 64 GiB, so that one grows only after another has shrunk.
+        10 => [db1.with("size", "40GiB"), db2.with("size", "3GiB"), db3.with("size", "1/4")],
+        11 => [db1.with("size", "8GiB"), db2.with("size", "5GiB"), db3.with("size", "3/4")],
+        _ => [db1.with("size", "2GiB"), db2.with("size", "60GiB"), db3.with("size", "2GiB")],
     }
 }
 
 /// How many goals [`goals_at`] has.
-pub(super) const GOALS: usize = 10;
+pub(super) const GOALS: usize = 13;
+/// Those that differ in their sizes only.
+pub(super) const SIZES: std::ops::Range<usize> = 10..13;
 
 fn vlan(pool: &str) -> Value {
     json!({ "mode": "vlan", "pool": pool })
@@ -190,24 +196,42 @@ fn database(which: usize) -> impl Strategy<Value = Database> {
 
 fn container(which: usize) -> impl Strategy<Value = Container> {
     let purpose = select(vec![Purpose::Seed, Purpose::Serve, Purpose::Serve]);
+    let limit = select(vec![None, Some(1 << 30), Some(4 << 30), Some(4 << 30), Some(9 << 30)]);
+    // How its pool was changed since it was started for that, and what its clients took.
+    let since = (select(vec![1u64, 1, 2]), select(vec![0u64, 0, 1 << 30]));
     let process = prop_oneof![
         1 => Just(Process::Creating),
         4 => server().prop_map(Process::Running),
         1 => select(vec![ExitStatus::Code(0), ExitStatus::Code(16), ExitStatus::Signal(9)])
             .prop_map(|status| Process::Exited(exit(status))),
     ];
-    (purpose, process, any::<bool>()).prop_map(move |(purpose, process, old)| Container {
-        purpose,
-        made_from: match old {
-            true => "an older goal".to_owned(),
-            false => format!("image=berth/mysql:9.7 port={} size=4GiB", PORTS[which]),
+    (purpose, process, any::<bool>(), limit, since).prop_map(
+        move |(purpose, process, old, limit, since)| Container {
+            purpose,
+            made_from: match old {
+                true => "an older goal".to_owned(),
+                false => format!("image=berth/mysql:9.7 port={} size=9GiB", PORTS[which]),
+            },
+            limits: Limits { memory_max_bytes: limit, ..Limits::default() },
+            created_at: start_of_time(),
+            port: PORTS[which],
+            network: None,
+            process: match process {
+                Process::Running(server) => Process::Running(with_memory(server, limit, since)),
+                other => other,
+            },
         },
-        limits: Default::default(),
-        created_at: start_of_time(),
-        port: PORTS[which],
-        network: None,
-        process,
-    })
+    )
+}
+
+/// A server as it was started under a limit, its pool changed since, and below the limit.
+fn with_memory(mut server: Server, limit: Option<u64>, (part, clients): (u64, u64)) -> Server {
+    let limit = limit.unwrap_or(9 << 30);
+    server.pool = pool_for(limit);
+    let step = server.pool.fixed.instances * server.pool.fixed.chunk;
+    server.pool.size = (server.pool.size / part).next_multiple_of(step);
+    server.clients_bytes = if server.memory() + clients < limit { clients } else { 0 };
+    server
 }
 
 fn server() -> impl Strategy<Value = Server> {
@@ -217,7 +241,7 @@ fn server() -> impl Strategy<Value = Server> {
             super_read_only,
             offline,
             threads,
-            ..Server::booted(Purpose::Serve, 7)
+            ..Server::booted(Purpose::Serve, 7, pool_for(4 << 30))
         },
     )
 }

@@ -19,6 +19,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Result, RuntimeError};
 
+mod weights;
+
+pub use weights::takes_weights;
+
 /// A block device's number, written `major:minor`.
 #[derive(
     Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,

@@ -35,7 +35,7 @@ pub use cgroup::{
     CpuMax, IoLimit, IoUsage, Layout, Limits, Manager as CgroupManager, Mount as CgroupMount,
     Unapplied, Usage, Version as CgroupVersion,
 };
-pub use device::{BlockDevice, DeviceNumber, NotADeviceNumber, Via, device_of};
+pub use device::{BlockDevice, DeviceNumber, NotADeviceNumber, Via, device_of, takes_weights};
 pub use error::{Result, RuntimeError};
 pub use exec::{ExecOutput, ExecSpec};
 pub use exit::{ExitInfo, ExitStatus};

@@ -15,6 +15,8 @@ pub struct DiskFacts {
     pub path: PathBuf,
     /// The file system that this is on.
     pub on: FileSystem,
+    /// Whether its device shares itself out by weight.
+    pub takes_weights: bool,
 }
 
 impl DiskFacts {
@@ -36,7 +38,11 @@ pub(super) fn look(dir: &Path) -> Observed<DiskFacts> {
     // The root is there, so some are left.
     let mut there = looked.skip_while(|(_, found)| found.as_ref().is_err_and(|e| e.is_missing()));
     match there.next() {
-        Some((path, Ok(on))) => Observed::Present(DiskFacts { path: path.to_owned(), on }),
+        Some((path, Ok(on))) => {
+            let takes_weights =
+                on.device.as_ref().is_ok_and(|device| berth_runtime::takes_weights(device.number));
+            Observed::Present(DiskFacts { path: path.to_owned(), on, takes_weights })
+        }
         Some((_, Err(error))) => Observed::Unknown(files::chain(&error).join(": ")),
         None => Observed::Unknown(format!("no directory of {} is there", dir.display())),
     }

@@ -93,6 +93,12 @@ pub(super) fn tell(subject: &Subject<'_>, decision: &mut Decision) {
     if !runs || subject.entry().state != GoalState::Started {
         return;
     }
+    if subject.entry().io.weight.is_some() && !disk.takes_weights {
+        decision.notes.push(format!(
+            "`io.weight` has no effect: neither BFQ nor iocost is at work on {}",
+            whose(subject, disk)
+        ));
+    }
     if let Some(why) = amiss(subject, disk) {
         match &decision.blocked {
             None => decision.blocked = Some(why),

@@ -84,6 +84,7 @@ fn processes_cpus_and_shares_change(bed: &Bed, entries: &[Entry]) {
         |controller, v1, v2| cgroup::file(bed.name(), key.as_str(), controller, v1, v2).unwrap();
     let limited: Vec<Entry> = with(entries, "pids", &json!(500));
     let limited = with(&limited, "cpu", &json!({ "cpuset": "0", "weight": 50 }));
+    let limited = with(&limited, "io", &json!({ "weight": 200 }));
     let limited = with(&limited, "memory", &json!({ "high": "480MiB" }));
     bed.goal(FILE, &limited);
     bed.await_converged(&limited);
@@ -97,6 +98,9 @@ fn processes_cpus_and_shares_change(bed: &Bed, entries: &[Entry]) {
         (Some(500), Some("0"), Some(50))
     );
     let notes = bed.status().instances[key].notes.clone();
+    // In force, or told why not: that depends on the disk's scheduler.
+    let not = notes.iter().any(|note| note.starts_with("no limit io_weight: "));
+    assert_eq!(shown.io_weight.is_none(), not, "{notes:?}");
     if cgroup::is_unified() {
         assert_eq!(file("memory", "", "memory.high"), (480 * MIB).to_string());
         assert_eq!(shown.memory_high_bytes, Some(480 * MIB));

@@ -2,7 +2,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
-use super::{DeviceNumber, Via, btrfs_devices, mount_of, resolve};
+use super::{DeviceNumber, Via, btrfs_devices, mount_of, resolve, weights::takes_weights_in};
 
 /// A /sys with a disk of two partitions, a volume, an array and a char-like node.
 fn fake_sys(root: &Path) {
@@ -82,4 +82,29 @@ fn numbers_parse_strictly() {
     for bad in ["", "254", "254:", "a:b", "8:0:1"] {
         assert!(bad.parse::<DeviceNumber>().is_err(), "{bad:?}");
     }
+}
+
+#[test]
+fn weights_count_where_a_device_on_the_way_shares_out_by_them() {
+    let sys = tempfile::tempdir().unwrap();
+    fake_sys(sys.path());
+    let block = sys.path().join("devices/block");
+    let takes = |number: &str| takes_weights_in(sys.path(), number.parse().unwrap());
+    let scheduler = |text| fs::write(block.join("sda/queue/scheduler"), text).unwrap();
+    scheduler("none [mq-deadline] bfq\n");
+    assert!(!takes("8:0") && !takes("253:3") && !takes("1:1"));
+    scheduler("none mq-deadline [bfq]\n");
+    assert!(takes("8:0") && !takes("253:3"));
+    // A volume on a partition of that disk.
+    fs::create_dir_all(block.join("dm-3/slaves")).unwrap();
+    symlink(block.join("sda/sda2"), block.join("dm-3/slaves/sda2")).unwrap();
+    assert!(takes("253:3"));
+    scheduler("[none]\n");
+    assert!(!takes("253:3"));
+    fs::create_dir_all(sys.path().join("fs/cgroup")).unwrap();
+    let costs = sys.path().join("fs/cgroup/io.cost.qos");
+    fs::write(&costs, "8:0 enable=0 ctrl=auto\n8:16 enable=1 ctrl=auto\n").unwrap();
+    assert!(!takes("8:0"));
+    fs::write(&costs, "8:0 enable=1 ctrl=auto\n").unwrap();
+    assert!(takes("8:0") && takes("253:3"));
 }

@@ -266,3 +266,22 @@ fn data_that_is_known_is_its_own_whatever_the_disk_is() {
     let decision = master_when(|seen| seen.disk = unknown());
     assert_eq!((decision.phase(false), decision.blocked), (Phase::Converged, None));
 }
+
+#[test]
+fn a_weight_that_nothing_heeds_is_told() {
+    let notes = |takes_weights: bool, io: serde_json::Value| {
+        let scene = super::host::changed("io", io).sees(MASTER, |seen| {
+            let Observed::Present(disk) = &mut seen.disk else { panic!("{:?}", seen.disk) };
+            disk.takes_weights = takes_weights;
+        });
+        scene.decide(MASTER).notes
+    };
+    let weight = || serde_json::json!({ "weight": 50 });
+    let told = notes(false, weight());
+    assert!(
+        told.len() == 1 && told[0].contains("neither BFQ nor iocost is at work on"),
+        "{told:?}"
+    );
+    assert!(notes(true, weight()).is_empty());
+    assert!(notes(false, serde_json::json!({ "write_bps": "1MiB/s" })).is_empty());
+}

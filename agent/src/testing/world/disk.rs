@@ -74,6 +74,7 @@ impl World {
                 suspended: disk.own && disk.hangs,
             },
             path,
+            takes_weights: false,
         })
     }
 }

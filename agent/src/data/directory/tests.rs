@@ -105,6 +105,31 @@ fn a_failed_copy_is_never_ready() {
     assert_eq!(read_marker(&bed.instance()).state, DataState::Initialising);
 }
 
+/// /dev/full, full(4), in place of the file that is to become the marker.
+#[test]
+fn a_marker_that_finds_no_room_fails_with_its_path_and_leaves_the_old_one() {
+    let bed = Bed::new();
+    create(&bed.template(), &bed.instance(), &marker(DataState::Ready)).unwrap();
+    let new = files::temporary(&marker_path(&bed.instance()));
+    std::os::unix::fs::symlink("/dev/full", new).unwrap();
+    let changed = Marker { role: None, ..marker(DataState::Ready) };
+    let error = files::chain(&mark(&bed.instance(), &changed).unwrap_err()).join(": ");
+    let path = marker_path(&bed.instance()).display().to_string();
+    assert!(error.contains(&path) && error.contains("No space left"), "{error}");
+    assert_eq!(read_marker(&bed.instance()), marker(DataState::Ready));
+}
+
+#[test]
+fn a_directory_on_another_file_system_is_not_moved() {
+    let bed = Bed::new();
+    create(&bed.template(), &bed.instance(), &marker(DataState::Ready)).unwrap();
+    // Its parent is there, and takes nothing from another file system.
+    let error = move_aside(&bed.instance(), Path::new("/proc/self/aside")).unwrap_err();
+    assert!(matches!(error, DirectoryError::Mounted { .. }), "{error:?}");
+    assert!(error.to_string().contains("unmount it"), "{error}");
+    assert_eq!(read_marker(&bed.instance()), marker(DataState::Ready));
+}
+
 #[test]
 fn moving_aside_keeps_everything_and_can_be_repeated() {
     let bed = Bed::new();

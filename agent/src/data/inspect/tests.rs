@@ -65,6 +65,14 @@ fn what_has_no_marker_of_this_instance_is_foreign() {
     assert!(foreign(&marker_path(dir.path())).contains("not a directory"));
 }
 
+/// Only where a file system is mounted has mkfs made it.
+#[test]
+fn lost_and_found_in_a_plain_directory_is_foreign() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::create_dir(dir.path().join("lost+found")).unwrap();
+    assert!(foreign(dir.path()).contains("lost+found is there"));
+}
+
 #[test]
 fn what_cannot_be_read_is_unknown() {
     let dir = tempfile::tempdir().unwrap();

@@ -5,6 +5,10 @@
 //! what runs and what data there is, is always read anew. It is kept on disk so that a
 //! restart of the agent doesn't turn a server that keeps failing into a fresh one.
 
+mod keeper;
+
+pub use keeper::Keeper;
+
 use std::{collections::BTreeMap, path::Path, time::Duration};
 
 use berth_model::status::{InstanceState, LastStep};

@@ -111,12 +111,11 @@ async fn converge(host: Arc<Host>) -> Result<(), AgentError> {
     let mut state = Loop::new(config, world, waker).map_err(AgentError::State)?;
     tokio::select! {
         never = state.run(|| watch.renew()) => match never {},
-        () = stop.wait() => {
-            service::Service::stopping();
-            tracing::info!("the agent ends; containers run on");
-            Ok(())
-        }
+        () = stop.wait() => service::Service::stopping(),
     }
+    state.finish();
+    tracing::info!("the agent ends; containers run on");
+    Ok(())
 }
 
 fn start_log(format: LogFormat) {

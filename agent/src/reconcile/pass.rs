@@ -20,7 +20,7 @@ use crate::{
     data::DataFacts,
     files::{self, Durability, FileError},
     goal::{in_force, read},
-    journal::{self, Journal},
+    journal::{Journal, Keeper},
     observe::{InstanceObservation, Observation, Observed, Purpose},
     plan::{self, Decision, LOOK_AGAIN, Plan},
     status,
@@ -29,6 +29,8 @@ use crate::{
 
 /// How long reading the goal directory may take before the goals in force are kept.
 const READ_WAIT: Duration = Duration::from_secs(5);
+/// How long the end of the agent may wait for a write of the journal.
+const FINISH_WAIT: Duration = Duration::from_secs(2);
 
 /// What the loop keeps between passes. All of it is either on disk as well, or can be lost.
 #[derive(Debug)]
@@ -43,7 +45,7 @@ pub(super) struct Loop<W> {
     /// As last saved.
     in_force: BTreeMap<EntryKey, PlacedEntry>,
     journal: Journal,
-    journal_saved: Journal,
+    keeper: Keeper,
     service: Service,
 }
 
@@ -51,14 +53,14 @@ impl<W: World> Loop<W> {
     /// A loop that goes on where an earlier one of this host ended.
     pub(super) fn new(config: Config, world: Arc<W>, waker: Waker) -> Result<Self, FileError> {
         let in_force = in_force::load(&config.goals_in_force())?;
-        let journal = journal::load(&config.journal())?;
+        let (keeper, journal) = Keeper::open(config.journal())?;
         let facts =
             HostFacts { name: config.host.clone(), memory_bytes: Some(config.memory_bytes) };
         Ok(Self {
             goals: Arc::new(resolve::resolve(&facts, &[], &in_force)),
             lanes: Lanes::new(Arc::clone(&world), waker.clone()),
             agent: status::this_agent(config.interval),
-            journal_saved: journal.clone(),
+            keeper,
             config,
             world,
             waker,
@@ -255,12 +257,12 @@ impl<W: World> Loop<W> {
         if let Err(error) = files::write_json(&config.status(), document, Durability::Process) {
             tracing::warn!(error = files::chain(&error).join(": "), "status");
         }
-        if self.journal != self.journal_saved {
-            match journal::save(&config.journal(), &self.journal) {
-                Ok(()) => self.journal_saved = self.journal.clone(),
-                Err(error) => tracing::warn!(error = files::chain(&error).join(": "), "journal"),
-            }
-        }
+        self.keeper.keep(&self.journal);
+    }
+
+    /// Writes down what the next agent is to know, before this one ends.
+    pub(super) fn finish(&mut self) {
+        self.keeper.finish(&self.journal, FINISH_WAIT);
     }
 
     /// Until the next retry, or until what is waited for is worth another look: a tenth of

@@ -51,6 +51,7 @@ pub(crate) fn limits_hold_and_change_while_running(packages: &Packages) {
     host.await_converged("two masters", 2);
     let servers = host.servers();
     change_while_running(&mut host);
+    size_changes_while_running(&mut host);
     rates(&mut host, "disk");
     processor_time(&mut host);
     threads(&mut host);
@@ -97,6 +98,17 @@ fn change_while_running(host: &mut Host) {
         eprintln!("goal {fields}: {files:?}");
     }
     assert_eq!(host.limit(LIMITED, "memory.max"), (600 * MIB).to_string());
+}
+
+/// Another size is another limit and another buffer pool of the same server, up and down.
+fn size_changes_while_running(host: &mut Host) {
+    for (size, bytes) in [("800MiB", 800 * MIB), ("600MiB", 600 * MIB)] {
+        goal(host, &json!({ "size": size }));
+        await_files(host, &[("memory.max", bytes.to_string())]);
+        host.await_converged(&format!("a size of {size}"), 2);
+        let pool = host.sql(LIMITED, "SELECT @@innodb_buffer_pool_size DIV 1048576");
+        eprintln!("size {size}: memory.max {bytes}, a buffer pool of {pool} MiB");
+    }
 }
 
 /// The kernel's files beside io.max.

@@ -8,7 +8,7 @@ use std::{
 
 use serde_json::Value;
 
-use crate::host::{Host, Packages, key, master, minion};
+use crate::host::{CONVERGE, Host, Packages, key, master, minion};
 
 const MASTER: &str = "orders-db1";
 const MINION: &str = "orders-db2";
@@ -17,6 +17,12 @@ const MASTER_PORT: u16 = 7335;
 const CUTS: u64 = 20;
 /// How long the first machine has until its cut: directories, a first start, a CLONE.
 const FIRST_SECONDS: u64 = 60;
+/// How long a CLONE takes under emulation.
+const CLONE_SECONDS: u64 = 4;
+/// How long it takes to come back after a boot.
+const BACK_SECONDS: u64 = 30;
+/// How long a client commits with nothing else going on.
+const QUIET_SECONDS: u64 = 5;
 
 /// Each time the machine comes back it converges by itself, no acknowledged row is missing,
 /// every server that serves has all of them, and nothing is left over.
@@ -35,26 +41,75 @@ pub(crate) fn it_comes_back_from_a_reboot_and_from_power_cuts(packages: &Package
     cut(&mut host, 1, &[MASTER, MINION], 0);
     reboot(&mut host);
 
-    // The others into the removal of the minion and the seeding and start of another, while a
-    // client commits.
-    let mut takes = Duration::from_secs(FIRST_SECONDS);
+    // The others while a client commits, the minion is removed and another is seeded; and some
+    // while the machine is still coming back from the one before.
     let mut last = MINION.to_owned();
-    for at in 2..=cuts {
-        let name = format!("orders-db{}", at + 1);
-        let port = 7336 + u16::from(at % 2 == 0);
+    let mut at = 1;
+    for turn in 0.. {
+        if at >= cuts {
+            break;
+        }
+        let name = format!("orders-db{}", turn + 3);
+        let port = 7336 + u16::from(turn % 2 == 0);
         let entries = [(MASTER, master(MASTER, MASTER_PORT)), (&*name, follower(&name, port))];
         host.start_writer(MASTER);
         host.goal_with_removed(&entries, Some(&last));
-        thread::sleep(takes.mul_f64(random.f64()));
+        let instant = [When::Cloning, When::Quiet, When::Any][turn % 3];
+        await_instant(&mut host, instant, &name, &mut random);
         let acknowledged = host.acknowledged();
-        let begun = Instant::now();
+        if instant != When::Quiet && at + 1 < cuts {
+            at += 1;
+            cut_again(&mut host, at, &mut random);
+        }
+        at += 1;
         cut(&mut host, at, &[MASTER, &name], acknowledged);
-        // So that cuts fall into the whole of a seed, and not long after.
-        takes = takes.min(begun.elapsed());
         // As an operator does from time to time.
         host.vm.sh("rm -rf /var/lib/berth/data/.trash/*");
         last = name;
     }
+}
+
+/// When the power is cut.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum When {
+    /// While CLONE runs.
+    Cloning,
+    /// While nothing but the client is at work.
+    Quiet,
+    /// At any time.
+    Any,
+}
+
+/// Lets time pass until the next cut.
+fn await_instant(host: &mut Host, instant: When, name: &str, random: &mut fastrand::Rng) {
+    let most = match instant {
+        When::Cloning => {
+            // Or it was over before it was seen.
+            let clones = format!(
+                "jq -e '.instances[\"{}\"] | .phase == \"converged\" or \
+                 ((.doing.step // \"\") | test(\"clon(e|ing) from\"))' /run/berth/status.json",
+                key(name)
+            );
+            host.vm.await_sh("CLONE", CONVERGE, &clones);
+            CLONE_SECONDS
+        }
+        When::Quiet => {
+            host.await_converged("before a cut", 2);
+            QUIET_SECONDS
+        }
+        When::Any => FIRST_SECONDS,
+    };
+    thread::sleep(Duration::from_millis(random.u64(..most * 1000)));
+}
+
+/// Cuts the power, and lets the machine come back only so far that the next cut falls into it.
+fn cut_again(host: &mut Host, at: u64, random: &mut fastrand::Rng) {
+    let doing = doing(host);
+    host.vm.cut_power();
+    let booted = host.vm.boot();
+    let wait = Duration::from_millis(random.u64(..BACK_SECONDS * 1000));
+    eprintln!("power cut {at} ({doing}): booted in {} s, next {wait:?} later", booted.as_secs());
+    thread::sleep(wait);
 }
 
 fn follower(name: &str, port: u16) -> Value {

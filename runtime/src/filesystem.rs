@@ -36,6 +36,8 @@ pub struct FileSystem {
     /// Whether nothing can be written, by its mount's options or because the kernel took it
     /// out of use after errors.
     pub read_only: bool,
+    /// Whether its superblock counts errors (ext4), of this mount or an earlier one.
+    pub errors_recorded: bool,
     /// Whether its disk is a device mapper volume that is suspended (`dmsetup suspend`): what
     /// is read or written waits.
     pub suspended: bool,
@@ -52,6 +54,7 @@ pub fn file_system_of(path: &Path) -> Result<FileSystem> {
         .open(path)
         .map_err(RuntimeError::io("open", path))?;
     let device = place.metadata().map_err(RuntimeError::io("examine", path))?.dev();
+    let errors_recorded = has_errors(device);
     let room = fstatvfs(&place).map_err(RuntimeError::io("examine", path))?;
     let mount = mount_of(&place)?;
     let own = PathBuf::from(format!("/proc/self/fd/{}", place.as_raw_fd()));
@@ -70,8 +73,18 @@ pub fn file_system_of(path: &Path) -> Result<FileSystem> {
         free_bytes: room.blocks_available() * unit,
         total_bytes: room.blocks() * unit,
         read_only: mount.read_only || room.flags().contains(FsFlags::ST_RDONLY),
+        errors_recorded,
         suspended,
     })
+}
+
+/// sysfs-fs-ext4: `/sys/fs/ext4/DEVICE/errors_count`.
+fn has_errors(device: u64) -> bool {
+    let (major, minor) = (nix::libc::major(device), nix::libc::minor(device));
+    let Ok(link) = fs::read_link(format!("/sys/dev/block/{major}:{minor}")) else { return false };
+    let name = link.file_name().unwrap_or_default();
+    let file = Path::new("/sys/fs/ext4").join(name).join("errors_count");
+    files::read_optional(&file).is_ok_and(|text| text.is_some_and(|text| text.trim() != "0"))
 }
 
 /// sysfs-block-dm: `/sys/block/DEVICE/dm/suspended`.

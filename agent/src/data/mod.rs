@@ -21,7 +21,7 @@ mod reach;
 
 pub use inspect::{DataFacts, inspect};
 pub use marker::{DataState, Marker, Origin};
-pub use reach::reach_disk;
+pub use reach::{reach_disk, refuses_writes};
 
 use std::{
     fs::{self, DirEntry, ReadDir},

@@ -1,4 +1,4 @@
-//! Finds out whether the disk of an instance's directory answers.
+//! Finds out whether the disk of an instance's directory answers, and takes writes.
 
 use std::{
     fs::File,
@@ -37,6 +37,21 @@ pub fn reach_disk(instance_dir: &Path) -> io::Result<()> {
     }
 }
 
+/// Whether the file system of an instance's directory takes no writes any more, though its mount
+/// may not say so: ext4 of Linux 6.1 stops after an error, and shows it in no option. One that
+/// has errors on record is asked to bring the marker to the disk, which is there already:
+/// nothing is written, and a file system that is out of use refuses (EROFS, or EIO;
+/// fdatasync(2)). Blocks for as long as the disk does.
+#[must_use]
+pub fn refuses_writes(instance_dir: &Path) -> bool {
+    if !berth_runtime::file_system_of(instance_dir).is_ok_and(|on| on.errors_recorded) {
+        return false;
+    }
+    let synced = File::open(marker_path(instance_dir)).and_then(|marker| marker.sync_data());
+    let refusals = [nix::libc::EROFS, nix::libc::EIO].map(Some);
+    synced.is_err_and(|error| refusals.contains(&error.raw_os_error()))
+}
+
 /// Errors that say nothing of the disk.
 fn is_no_answer(error: &io::Error) -> bool {
     let kind = error.kind();
@@ -58,5 +73,13 @@ mod tests {
             reach_disk(dir.path()).unwrap();
             reach_disk(&marker_path(dir.path())).unwrap();
         }
+    }
+
+    #[test]
+    fn a_sound_file_system_and_a_missing_marker_refuse_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(!refuses_writes(dir.path()));
+        std::fs::write(marker_path(dir.path()), "{}").unwrap();
+        assert!(!refuses_writes(dir.path()));
     }
 }

@@ -19,7 +19,10 @@ use super::{
     probes::{self, Live},
     together::{Probe, Together},
 };
-use crate::{data::DataFacts, host::Host};
+use crate::{
+    data::{self, DataFacts},
+    host::Host,
+};
 
 /// How long a pass waits for its probes: for a server, its source after it, and a little.
 fn pass_wait(host: &Host) -> Duration {
@@ -37,6 +40,7 @@ enum Found {
     Live(EntryKey, Box<Live>),
     Data(EntryKey, Observed<DataFacts>),
     Disk(EntryKey, Observed<DiskFacts>),
+    Writes { key: EntryKey, refused: bool },
     Image(String, Observed<ImageFacts>),
     ImageStore(Observed<berth_images::Usage>),
     Strays(Vec<ContainerFacts>),
@@ -77,14 +81,25 @@ impl Gatherer {
         let (host, known) = (Arc::clone(&self.host), Arc::clone(goals));
         let network = move || Found::Network(network::network(&host, &known));
         probes.push(("network".to_owned(), Box::new(network)));
+        let mut refused = Vec::new();
         for found in self.probes.run(probes, pass_wait(&self.host)).await {
-            observation.take(found);
+            match found {
+                Found::Writes { key, refused: true } => refused.push(key),
+                found => observation.take(found),
+            }
+        }
+        for key in refused {
+            observation.change(&key, |seen| {
+                if let Observed::Present(disk) = &mut seen.disk {
+                    disk.on.read_only = true;
+                }
+            });
         }
         self.name_silent_disks(&mut observation);
         observation
     }
 
-    fn of_instance(&self, goals: &Arc<Goals>, key: &EntryKey) -> [(String, Probe<Found>); 3] {
+    fn of_instance(&self, goals: &Arc<Goals>, key: &EntryKey) -> [(String, Probe<Found>); 4] {
         let (host, known, own) = (Arc::clone(&self.host), Arc::clone(goals), key.clone());
         let live = move || {
             let seen = probes::live(&host, &known, &own);
@@ -97,10 +112,14 @@ impl Gatherer {
         };
         let (dir, own) = (self.host.config.instance_dir(key), key.clone());
         let disk = move || Found::Disk(own, disk::look(&dir));
+        let (dir, own) = (self.host.config.instance_dir(key), key.clone());
+        let writes = move || Found::Writes { key: own, refused: data::refuses_writes(&dir) };
         [
             (format!("instance {key}"), Box::new(live)),
             (data_probe(key), Box::new(data)),
             (format!("disk {key}"), Box::new(disk)),
+            // By itself: on a busy disk it may come too late, which says nothing.
+            (format!("writes {key}"), Box::new(writes)),
         ]
     }
 
@@ -138,6 +157,7 @@ impl Observation {
             Found::ImageStore(usage) => self.image_store = usage,
             Found::Strays(strays) => self.strays = strays,
             Found::Network(network) => self.network = network,
+            Found::Writes { .. } => {}
         }
     }
 

@@ -243,6 +243,8 @@ fn its_file_system_fails(scene: &Scene) {
     fs::write(&trigger, "berth's test").unwrap();
     let flags = statvfs(&scene.disk.at).unwrap().flags();
     eprintln!("after its error statvfs says read-only: {}", flags.contains(FsFlags::ST_RDONLY));
+    let refused = berth_agent::data::refuses_writes(&scene.disk.at);
+    assert!(refused, "what is in use no more is known whatever its mount says");
     scene.blocked("read-only");
     let wrote = bed.ask(&key, "REPLACE INTO app.t VALUES (0, 'to a failed disk')");
     eprintln!("a write to a failed file system: {wrote:?}");

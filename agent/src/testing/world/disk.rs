@@ -71,6 +71,7 @@ impl World {
                 free_bytes: disk.free_bytes,
                 total_bytes: 2 << 40,
                 read_only: disk.read_only,
+                errors_recorded: false,
                 suspended: disk.own && disk.hangs,
             },
             path,

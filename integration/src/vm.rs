@@ -16,6 +16,7 @@ pub mod accel;
 pub mod disks;
 pub mod guest;
 pub mod image;
+mod tools;
 
 use std::{
     fs::{self, File},

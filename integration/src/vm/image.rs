@@ -11,7 +11,7 @@ use std::{
     process::Command,
 };
 
-use super::disks;
+use super::tools;
 use crate::program;
 
 /// What a database host has, and what scenarios look at it with.
@@ -148,17 +148,17 @@ fn build(base: &Base, tree: &Path) {
     command.arg(format!("--customize-hook={SMALL_INITRD}"));
     command.args([&format!("--include={PACKAGES}"), &suite]);
     let _ = fs::remove_dir_all(tree);
-    disks::run(command.arg(tree).arg(source));
+    tools::run(command.arg(tree).arg(source));
     for (path, text) in FILES {
         let path = tree.join(path);
         fs::create_dir_all(path.parent().unwrap_or(tree)).unwrap();
         fs::write(path, text).unwrap();
     }
     for unit in MASKED {
-        disks::link(tree, &format!("etc/systemd/system/{unit}"), "/dev/null");
+        tools::link(tree, &format!("etc/systemd/system/{unit}"), "/dev/null");
     }
     let wants = "etc/systemd/system/multi-user.target.wants";
-    disks::link(
+    tools::link(
         tree,
         &format!("{wants}/systemd-networkd.service"),
         "/lib/systemd/system/systemd-networkd.service",
@@ -172,7 +172,7 @@ fn build(base: &Base, tree: &Path) {
     }
     take_out(&tree.join("boot"), "vmlinuz-", &base.kernel.image);
     take_out(&tree.join("boot"), "initrd.img-", &base.kernel.initrd);
-    disks::make(tree, &base.root, "berth-root", SIZE);
+    tools::make(tree, &base.root, "berth-root", SIZE);
     fs::remove_dir_all(tree).unwrap();
 }
 

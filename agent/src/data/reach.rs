@@ -39,17 +39,21 @@ pub fn reach_disk(instance_dir: &Path) -> io::Result<()> {
 
 /// Whether the file system of an instance's directory takes no writes any more, though its mount
 /// may not say so: ext4 of Linux 6.1 stops after an error, and shows it in no option. One that
-/// has errors on record is asked to bring the marker to the disk, which is there already:
-/// nothing is written, and a file system that is out of use refuses (EROFS, or EIO;
-/// fdatasync(2)). Blocks for as long as the disk does.
+/// has errors on record is asked for a file without a name (O_TMPFILE, open(2)), of which
+/// nothing stays; one that is out of use refuses that (EROFS, or EIO). Blocks for as long as
+/// the disk does.
 #[must_use]
 pub fn refuses_writes(instance_dir: &Path) -> bool {
     if !berth_runtime::file_system_of(instance_dir).is_ok_and(|on| on.errors_recorded) {
         return false;
     }
-    let synced = File::open(marker_path(instance_dir)).and_then(|marker| marker.sync_data());
+    let made = File::options()
+        .write(true)
+        .custom_flags(nix::libc::O_TMPFILE | nix::libc::O_CLOEXEC)
+        .mode(0o600)
+        .open(instance_dir);
     let refusals = [nix::libc::EROFS, nix::libc::EIO].map(Some);
-    synced.is_err_and(|error| refusals.contains(&error.raw_os_error()))
+    made.is_err_and(|error| refusals.contains(&error.raw_os_error()))
 }
 
 /// Errors that say nothing of the disk.
@@ -76,10 +80,9 @@ mod tests {
     }
 
     #[test]
-    fn a_sound_file_system_and_a_missing_marker_refuse_nothing() {
+    fn a_sound_file_system_and_a_missing_directory_refuse_nothing() {
         let dir = tempfile::tempdir().unwrap();
         assert!(!refuses_writes(dir.path()));
-        std::fs::write(marker_path(dir.path()), "{}").unwrap();
-        assert!(!refuses_writes(dir.path()));
+        assert!(!refuses_writes(&dir.path().join("missing")));
     }
 }

@@ -91,6 +91,8 @@ fn write_one(dir: &Path, name: &str, content: &Content, expect: &Expect) -> Resu
     let wanted = match content {
         Content::Text(text) => text.clone(),
         Content::Parent => read(&dir.parent().unwrap_or(dir).join(name))?,
+        Content::AllCpus if read(&path)?.trim().is_empty() => return Ok(()),
+        Content::AllCpus => parent_cpus(dir).ok_or("the parent group has no CPUs")?,
     };
     files::write_kernel(&path, &wanted)
         .map_err(|error| format!("writing {:?} to {}: {error}", wanted.trim(), path.display()))?;

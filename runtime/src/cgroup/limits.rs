@@ -103,6 +103,9 @@ pub(super) enum Content {
     Text(String),
     /// What the parent group's file of the same name holds.
     Parent,
+    /// Nothing, if the file is empty; otherwise all CPUs of the parent. A v2 group with
+    /// processes that had CPUs of its own can't give them up (ENOSPC), only take all.
+    AllCpus,
 }
 
 /// One limit to write: to the first of `files` that exists, or to each that does.
@@ -189,7 +192,7 @@ impl Limits {
             Setting::text("cpu_max", "cpu", "cpu.max", cpu_max, "max 100000"),
             Setting::text("cpu_weight", "cpu", "cpu.weight", text(self.cpu_weight), "100"),
             Setting::text("pids_max", "pids", "pids.max", text(self.pids_max), "max"),
-            self.cpuset_setting(Content::Text("\n".to_owned())),
+            self.cpuset_setting(Content::AllCpus),
             self.io_weight_setting("io", &["io.weight", "io.bfq.weight"], true),
         ];
         settings.extend(io.iter().map(unified_io));

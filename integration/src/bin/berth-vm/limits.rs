@@ -132,7 +132,8 @@ fn steps(disk: &str) -> [(Value, String, [&'static str; 6]); 3] {
             format!("{disk} rbps=20971520 wbps=20971520 riops=400 wiops=500"),
             ["default 100", "50000 100000", "100", "0-1", "max", "300"],
         ),
-        (json!({}), String::new(), ["default 100", "max 100000", "100", "", "max", "max"]),
+        // A group with processes can't be without CPUs again: it has all.
+        (json!({}), String::new(), ["default 100", "max 100000", "100", "0-1", "max", "max"]),
     ]
 }
 

@@ -1,5 +1,5 @@
-use super::super::limits::Expect;
-use super::{check_cpu_list, cpu_list, matches};
+use super::super::limits::{Content, Expect};
+use super::{check_cpu_list, cpu_list, matches, write_one};
 use crate::device::DeviceNumber;
 
 const DISK: DeviceNumber = DeviceNumber { major: 254, minor: 0 };
@@ -42,4 +42,18 @@ fn cpu_lists() {
     }
     assert!(check_cpu_list("").is_err());
     check_cpu_list("3").unwrap();
+}
+
+#[test]
+fn a_group_that_had_cpus_of_its_own_gets_all_and_another_is_left_alone() {
+    let parent = tempfile::tempdir().unwrap();
+    let group = parent.path().join("payload");
+    std::fs::create_dir(&group).unwrap();
+    std::fs::write(parent.path().join("cpuset.cpus.effective"), "0-7\n").unwrap();
+    let own = group.join("cpuset.cpus");
+    for (before, after) in [("\n", ""), ("0-3\n", "0-7")] {
+        std::fs::write(&own, before).unwrap();
+        write_one(&group, "cpuset.cpus", &Content::AllCpus, &Expect::Anything).unwrap();
+        assert_eq!(std::fs::read_to_string(&own).unwrap().trim(), after);
+    }
 }

@@ -32,6 +32,7 @@ fn rendered(limits: &Limits, version: Version, limited: &[DeviceNumber]) -> Vec<
         .map(|setting| match setting.files.first() {
             Some((file, Content::Text(text), _)) => format!("{file}={text}"),
             Some((file, Content::Parent, _)) => format!("{file}=<parent>"),
+            Some((file, Content::AllCpus, _)) => format!("{file}=<all>"),
             None => format!("{}: no file", setting.limit),
         })
         .collect()
@@ -85,7 +86,7 @@ fn no_limit_clears_everything() {
             "cpu.max=max 100000",
             "cpu.weight=100",
             "pids.max=max",
-            "cpuset.cpus=\n",
+            "cpuset.cpus=<all>",
             "io.weight=100",
             "io.max=8:16 rbps=max wbps=max riops=max wiops=max",
         ]

@@ -140,12 +140,6 @@ impl Host {
         ran.stdout.trim_end().to_owned()
     }
 
-    /// Gives a server a file of statements.
-    pub(crate) fn script(&mut self, name: &str, text: &str) {
-        self.vm.write("/run/script.sql", text);
-        self.vm.sh(&format!("{} < /run/script.sql", client(name)));
-    }
-
     /// Begins a statement that goes on beside the scenario, until its server or the machine
     /// ends.
     pub(crate) fn begin(&mut self, name: &str, sql: &str) {

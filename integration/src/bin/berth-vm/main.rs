@@ -7,7 +7,6 @@
 mod disks;
 mod host;
 mod limits;
-mod neighbour;
 mod network;
 mod power;
 mod several;
@@ -42,13 +41,12 @@ impl Scenario {
 }
 
 /// The scenarios; the longest first.
-const SCENARIOS: [Scenario; 6] = [
+const SCENARIOS: [Scenario; 5] = [
     Scenario::new("power", power::it_comes_back_from_a_reboot_and_from_power_cuts),
     Scenario::new("disks", disks::disks_fail_alone),
     Scenario::new("survive", survive::agents_come_and_go_and_servers_stay),
     Scenario::new("network", network::addresses_of_their_own_on_the_kernel_datapath),
     Scenario::new("limits", limits::limits_hold_and_change_while_running).alone(),
-    Scenario::new("neighbour", neighbour::a_limit_keeps_the_disk_for_the_neighbours).alone(),
 ];
 
 fn main() -> ExitCode {

@@ -144,7 +144,8 @@ impl Host {
     /// ends.
     pub(crate) fn begin(&mut self, name: &str, sql: &str) {
         let client = client(name);
-        self.vm.sh(&format!("systemd-run --quiet --collect {client} -e '{sql}'"));
+        self.vm.write("/run/begun", &format!("exec {client} -e '{sql}' > /run/begun.log 2>&1\n"));
+        self.vm.sh("systemd-run --quiet --collect sh /run/begun");
     }
 
     /// Starts a client of the first server that commits a row at a time until told to end, and

@@ -29,7 +29,7 @@ use nix::{
     },
 };
 
-use super::{Cause, Deadline, row::Row, sql::Sql, verbs::NO_SUCH_THREAD};
+use super::{Cause, Deadline, row::Row, sql::Sql};
 
 /// Attempts to connect to one server that may be under way at a time.
 const MAX_PENDING: usize = 4;
@@ -37,6 +37,9 @@ const MAX_PENDING: usize = 4;
 const KILL_WAIT: Duration = Duration::from_secs(2);
 /// Rows that one statement may answer; more is not what any statement here asks for.
 const MAX_ROWS: usize = 20_000;
+
+/// `ER_NO_SUCH_THREAD`, the answer to a KILL of what has ended.
+pub(super) const NO_SUCH_THREAD: u16 = 1094;
 
 /// What became of the caller, as the thread sees it.
 const SERVED: u8 = 0;

@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use berth_model::goal::variables::ALLOWED;
 
-use super::{Cause, Deadline, Error, GtidSet, Result, Server, connect::first, row::Row, sql};
+use super::{
+    Cause, Deadline, Error, GtidSet, Result, Server, connect::first, row::Row,
+    session::NO_SUCH_THREAD, sql,
+};
 
 /// The size of the buffer pool, in bytes; it follows the instance's memory.
 pub const BUFFER_POOL_SIZE: &str = "innodb_buffer_pool_size";
@@ -48,9 +51,6 @@ const WRITERS: &str = "SELECT DISTINCT t.PROCESSLIST_ID AS id, t.PROCESSLIST_USE
      JOIN performance_schema.threads t ON t.THREAD_ID = l.OWNER_THREAD_ID \
      WHERE l.OBJECT_TYPE IN ('GLOBAL', 'COMMIT') AND l.LOCK_TYPE = 'INTENTION_EXCLUSIVE' \
      AND l.LOCK_STATUS = 'GRANTED' AND t.PROCESSLIST_ID IS NOT NULL";
-
-/// `ER_NO_SUCH_THREAD`.
-pub(super) const NO_SUCH_THREAD: u16 = 1094;
 
 impl Server {
     /// Sets or clears `super_read_only`; set, it sets `read_only` too, and cleared, it leaves

@@ -14,6 +14,7 @@ mod memory;
 mod network;
 mod properties;
 mod replica;
+mod resize;
 mod role;
 mod scene;
 mod seed;

@@ -17,6 +17,7 @@ mod disk;
 mod memory;
 mod network;
 mod observe;
+mod server;
 mod sql;
 mod time;
 mod wrongs;
@@ -31,7 +32,7 @@ use super::{entries, entries::Entry, start_of_time};
 use crate::{
     config::Config,
     data::{DataState, Marker},
-    mysql::{BufferPool, CloneState, GtidSet},
+    mysql::{CloneState, GtidSet},
     observe::{AddressFacts, Purpose},
     plan::{Step, labels},
 };
@@ -39,6 +40,7 @@ use crate::{
 pub(crate) use disk::Disk;
 pub(crate) use memory::pool_for;
 pub(crate) use network::Networks;
+pub(crate) use server::{Process, Server};
 
 /// The digest of the one image of this world.
 pub(crate) const DIGEST: &str =
@@ -116,59 +118,6 @@ pub(crate) struct Container {
     pub(crate) port: u16,
     pub(crate) network: Option<AddressFacts>,
     pub(crate) process: Process,
-}
-
-/// What runs in a container.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Process {
-    /// The agent died while it made the container.
-    Creating,
-    /// A server.
-    Running(Server),
-    /// A server that has ended.
-    Exited(ExitInfo),
-}
-
-/// A server as it runs: what a restart forgets.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Server {
-    pub(crate) pid: u32,
-    pub(crate) answers: bool,
-    pub(crate) super_read_only: bool,
-    pub(crate) offline: bool,
-    pub(crate) sync_binlog: u32,
-    pub(crate) flush: u32,
-    pub(crate) semi_source: bool,
-    pub(crate) semi_replica: bool,
-    /// Whether the replication threads are started.
-    pub(crate) threads: bool,
-    pub(crate) globals: BTreeMap<String, String>,
-    pub(crate) pool: BufferPool,
-    /// What its clients took.
-    pub(crate) clients_bytes: u64,
-    /// The donor that it clones from.
-    pub(crate) cloning: Option<SocketAddr>,
-}
-
-impl Server {
-    /// As mysqld starts by the arguments of `initialise::server_args`.
-    pub(crate) fn booted(purpose: Purpose, pid: u32, pool: BufferPool) -> Self {
-        Self {
-            pid,
-            answers: false,
-            super_read_only: purpose == Purpose::Serve,
-            offline: purpose == Purpose::Serve,
-            sync_binlog: 1,
-            flush: 1,
-            semi_source: false,
-            semi_replica: false,
-            threads: false,
-            globals: BTreeMap::new(),
-            pool,
-            clients_bytes: 0,
-            cloning: None,
-        }
-    }
 }
 
 impl World {

@@ -49,8 +49,19 @@ pub struct Options {
     pub share: Vec<(String, PathBuf)>,
     /// Ports of the machine that are reached from here, by the same order in [`Vm::port`].
     pub ports: Vec<u16>,
+    /// What the data disk can do at most, if it is to be slower than this machine.
+    pub data_rate: Option<DiskRate>,
     /// Whether the console is this process's terminal instead of a file.
     pub terminal: bool,
+}
+
+/// What a disk can do, reads and writes together.
+#[derive(Debug, Clone, Copy)]
+pub struct DiskRate {
+    /// Bytes a second.
+    pub bytes: u64,
+    /// Requests a second.
+    pub requests: u64,
 }
 
 /// A machine that runs, or has been switched off.
@@ -155,7 +166,12 @@ impl Vm {
         for disk in ["root", "data", "spare", "share"] {
             // Unsafe for this machine's own power failures only: what the guest has written is
             // in the page cache here, and outlives qemu.
-            let drive = format!("file={dir}/{disk}.img,if=none,id={disk},format=raw,cache=unsafe");
+            let mut drive =
+                format!("file={dir}/{disk}.img,if=none,id={disk},format=raw,cache=unsafe");
+            if let ("data", Some(rate)) = (disk, self.options.data_rate) {
+                let (bytes, requests) = (rate.bytes, rate.requests);
+                drive += &format!(",throttling.bps-total={bytes},throttling.iops-total={requests}");
+            }
             command.args(["-drive", &drive]);
             command.args(["-device", &format!("virtio-blk-pci,drive={disk},serial={disk}")]);
         }

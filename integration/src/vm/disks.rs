@@ -10,7 +10,7 @@ use super::{
     image,
     tools::{make, run},
 };
-use crate::image as containers;
+use crate::{Bed, image as containers};
 
 /// The label of the disk with the data, by which the machine mounts it on /var/lib/berth.
 pub(super) const DATA_LABEL: &str = "berth-data";
@@ -33,18 +33,20 @@ pub(super) fn blank(path: &Path) {
     File::create(path).unwrap().set_len(SPARE_BYTES).unwrap();
 }
 
-/// The data disk: the image store of the other beds, with an initialised template if one of
-/// them has made one, which saves minutes under emulation. Made anew when either changes.
+/// The data disk: the image store of the other beds, with an initialised template, which saves
+/// each machine minutes under emulation. Made anew when the image changes.
 pub(super) fn data() -> PathBuf {
     let store = containers::store();
-    let kind = if containers::has_template() { "template" } else { "bare" };
-    let name = format!("data-{kind}-{}.img", containers::template_name());
+    let name = format!("data-{}.img", containers::template_name());
     let disk = image::place().join(name);
     if !disk.exists() {
         image::forget("data-");
         let tree = image::place().join("tree");
         let _ = fs::remove_dir_all(&tree);
         fs::create_dir_all(tree.join("data")).unwrap();
+        if !containers::has_template() {
+            make_template();
+        }
         containers::lend_template(&tree.join("data"));
         let copied = tree.join("images");
         run(Command::new("cp").args(["-a", "--reflink=auto"]).arg(&store).arg(&copied));
@@ -52,6 +54,16 @@ pub(super) fn data() -> PathBuf {
         fs::remove_dir_all(&tree).unwrap();
     }
     disk
+}
+
+/// Has a bed here make a template, and keep it.
+fn make_template() {
+    eprintln!("initialising a data directory (half a minute)");
+    let mut bed = Bed::new();
+    let entries = bed.cluster("template", 1, 1);
+    bed.goal("all.json", &entries);
+    bed.start_agent();
+    let _ = bed.await_converged(&entries);
 }
 
 /// A disk with these files, by the names they are to have.

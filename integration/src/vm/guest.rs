@@ -18,8 +18,9 @@ use serde_json::{Value, json};
 
 /// The longest that one request may go without an answer.
 const ANSWER: Duration = Duration::from_secs(20);
-/// Between two questions whether a command has ended.
-const LOOK: Duration = Duration::from_millis(60);
+/// Between two questions whether a command has ended: at first, and at most. Each costs a
+/// machine under emulation about as much as a command.
+const LOOK: [Duration; 2] = [Duration::from_millis(30), Duration::from_millis(500)];
 /// What a command may print is kept up to 16 MiB by the agent; a reply is longer than that.
 const REPLY_BYTES_MAX: usize = 64 << 20;
 /// Precedes the answer to a synchronisation (guest-sync-delimited).
@@ -84,6 +85,7 @@ impl Guest {
             "input-data": STANDARD.encode(input),
         });
         let pid = self.request("guest-exec", &arguments)?["pid"].clone();
+        let [mut look, most] = LOOK;
         loop {
             let status = self.request("guest-exec-status", &json!({ "pid": pid }))?;
             if status["exited"] == json!(true) {
@@ -92,7 +94,8 @@ impl Guest {
             if Instant::now() >= end {
                 return Err(Silent);
             }
-            thread::sleep(LOOK);
+            thread::sleep(look);
+            look = (look * 3 / 2).min(most);
         }
     }
 

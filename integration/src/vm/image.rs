@@ -25,7 +25,7 @@ const SIZE: &str = "3G";
 pub const HOST: &str = "dbhost01";
 
 /// Files that the packages don't bring.
-const FILES: [(&str, &str); 7] = [
+const FILES: [(&str, &str); 8] = [
     ("etc/hostname", "dbhost01\n"),
     ("etc/hosts", "127.0.0.1 localhost\n10.0.2.15 dbhost01\n"),
     // A fixed one, not an empty file: no first boot, which would enable all units anew.
@@ -46,6 +46,8 @@ const FILES: [(&str, &str); 7] = [
          ExecStart=-/sbin/agetty --autologin root --noclear --keep-baud 115200 %I linux\n",
     ),
     ("etc/systemd/journald.conf.d/berth-vm.conf", "[Journal]\nStorage=persistent\n"),
+    // Otherwise it writes down each question whether a command has ended.
+    ("etc/systemd/system/qemu-guest-agent.service.d/quiet.conf", "[Service]\nLogLevelMax=notice\n"),
 ];
 
 /// Units that a machine that lives for minutes has no use for.

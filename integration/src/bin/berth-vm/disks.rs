@@ -7,74 +7,32 @@ use std::{
     time::{Duration, Instant},
 };
 
-use berth_model::status::{DiskKind, InstanceStatus, Phase};
-use serde_json::{Value, json};
+use berth_model::status::{InstanceStatus, Phase};
+use serde_json::json;
 
-use crate::host::{CONVERGE, Host, Packages, client, key, master};
+use crate::{
+    host::{CONVERGE, Host, Packages, client, key},
+    spare::{self, DISKS, Disk, ON_MIRROR, ON_PARTITION, ON_VOLUME, SHARED, VOLUME, dir},
+};
 
-/// On the data disk that all others share.
-const OTHER: &str = "stock-db1";
-const ON_VOLUME: &str = "orders-db1";
-const ON_PARTITION: &str = "parts-db1";
-const ON_MIRROR: &str = "mirror-db1";
-/// The volume's name to dmsetup(8).
-const VOLUME: &str = "vg-orders";
+/// The instances on disks of their own.
+const LIMITED: [&str; 3] = [ON_VOLUME, ON_PARTITION, ON_MIRROR];
 const MIB: u64 = 1 << 20;
-
-/// The instance, its disk, the device that io.max must name, and how it is found.
-const DISKS: [(&str, &str, &str, DiskKind); 3] = [
-    (ON_VOLUME, "/dev/vg/orders", "/dev/vg/orders", DiskKind::DeviceMapper),
-    (ON_PARTITION, "/dev/vdc1", "/dev/vdc", DiskKind::Partition),
-    (ON_MIRROR, "/dev/md0", "/dev/md0", DiskKind::Md),
-];
 
 /// See the module.
 pub(crate) fn disks_fail_alone(packages: &Packages) {
     let mut host = Host::new(packages);
-    make_disks(&mut host);
-    goal(&mut host, &json!({}));
+    spare::make(&mut host);
+    spare::goal(&mut host, &[], &json!({}));
     host.await_converged("four masters, three on disks of their own", 4);
     the_right_devices_are_limited(&mut host);
-    host.start_writer(OTHER);
+    host.start_writer(SHARED);
     it_fills_up(&mut host);
     its_file_system_fails(&mut host);
     it_hangs(&mut host);
     an_agent_starts_beside_it(&mut host);
     let last = host.end_writer();
     eprintln!("the writer beside them saw no error in {last} commits");
-}
-
-fn make_disks(host: &mut Host) {
-    host.vm.sh(
-        "printf 'size=700M\\nsize=900M\\nsize=700M\\nsize=700M\\n' | sfdisk --quiet /dev/vdc && \
-         udevadm settle && \
-         pvcreate -q /dev/vdc2 && vgcreate -q vg /dev/vdc2 && lvcreate -q -L 800M -n orders vg && \
-         yes | mdadm --create /dev/md0 --quiet --level=1 --raid-devices=2 --assume-clean \
-           /dev/vdc3 /dev/vdc4 && udevadm settle",
-    );
-    for (name, device, ..) in DISKS {
-        host.vm.sh(&format!("mkfs.ext4 -q -m 0 {device} && mkdir -p '{}'", dir(name)));
-        mount(host, name);
-    }
-}
-
-fn dir(name: &str) -> String {
-    format!("/var/lib/berth/data/{}", key(name))
-}
-
-fn mount(host: &mut Host, name: &str) {
-    let device = DISKS.iter().find(|(is, ..)| *is == name).map_or("", |(_, device, ..)| device);
-    host.vm.sh(&format!("mount -o errors=remount-ro {device} '{}'", dir(name)));
-}
-
-fn goal(host: &mut Host, io: &Value) {
-    let entry = |name: &str, port| {
-        let mut entry = master(name, port);
-        entry["io"] = if name == OTHER { json!({}) } else { io.clone() };
-        entry
-    };
-    let entries = [(OTHER, 7335), (ON_VOLUME, 7336), (ON_PARTITION, 7337), (ON_MIRROR, 7338)];
-    host.goal(&entries.map(|(name, port)| (name, entry(name, port))));
 }
 
 fn instance(host: &mut Host, name: &str) -> InstanceStatus {
@@ -89,20 +47,31 @@ fn pid(host: &mut Host, name: &str) -> u32 {
 }
 
 fn the_right_devices_are_limited(host: &mut Host) {
-    goal(host, &json!({ "write_bps": "50MiB/s" }));
-    for (name, _, limited, kind) in DISKS {
-        let number = host.vm.sh(&format!("lsblk -ndo MAJ:MIN $(readlink -f {limited})"));
+    spare::goal(host, &LIMITED, &json!({ "write_bps": "50MiB/s" }));
+    for disk in &DISKS {
+        let Disk { name, limited, kind, .. } = *disk;
+        let number = spare::number(host, limited);
         let group = Host::group(name);
-        let set = format!("grep -q '^{} .*wbps={}' '{group}/io.max'", number.trim(), 50 * MIB);
+        let set = format!("grep -q '^{number} .*wbps={}' '{group}/io.max'", 50 * MIB);
         host.vm.await_sh("the limit on the instance's own device", CONVERGE, &set);
         let disk = instance(host, name).disk.expect("its disk");
         assert_eq!((&disk.path, &disk.mount_point), (&dir(name), &dir(name)));
         let device = disk.device.unwrap_or_else(|| panic!("{name}: {:?}", disk.no_device));
-        assert_eq!((device.number.as_str(), device.kind), (number.trim(), kind), "{name}");
+        assert_eq!((device.number.as_str(), device.kind), (&*number, kind), "{name}");
         eprintln!("{name}: {} ({}) by {kind:?}, io.max set there", device.name, device.number);
+        preflight_names_it(host, name, &device.name, &number);
     }
-    goal(host, &json!({}));
+    spare::goal(host, &[], &json!({}));
     host.await_converged("without limits", 4);
+}
+
+/// What an operator is told of a disk before anything is on it.
+fn preflight_names_it(host: &mut Host, name: &str, device: &str, number: &str) {
+    host.vm.write("/run/other.toml", &format!("data_dir = \"{}\"\n", dir(name)));
+    // It ends with 1 where something else is missing.
+    let said = host.vm.run("berth --config /run/other.toml preflight").stdout;
+    let expected = format!("{} is on {device} ({number})", dir(name));
+    assert!(said.contains(&expected), "expected {expected}: {said}");
 }
 
 /// Waits until an instance is blocked for this reason, and asserts that all others go on.
@@ -165,7 +134,7 @@ fn its_file_system_fails(host: &mut Host) {
     host.vm.await_sh("the file system to be given up", CONVERGE, free);
     let checked = host.vm.run("fsck.ext4 -f -y /dev/md0");
     assert!(checked.code <= 1, "{checked:?}");
-    mount(host, ON_MIRROR);
+    spare::mount(host, ON_MIRROR);
     host.await_converged("after a check of the file system", 4);
 }
 
@@ -184,11 +153,10 @@ fn it_hangs(host: &mut Host) {
     host.sql(ON_VOLUME, "CREATE TABLE late.t (id INT PRIMARY KEY)");
     suspend(host);
     let client = client(ON_VOLUME);
-    host.vm.write(
-        "/run/late",
+    host.beside(
+        "late",
         &format!("{client} -e 'INSERT INTO late.t VALUES (1)' && touch /run/late.done\n"),
     );
-    host.vm.sh("systemd-run --quiet --unit=late sh /run/late");
     let told_of = told(host, ON_VOLUME, "has not answered for");
     assert!(told_of.disk.is_some_and(|disk| disk.suspended), "the reason is seen too");
     assert_eq!((told_of.retry, pid(host, ON_VOLUME)), (None, before));

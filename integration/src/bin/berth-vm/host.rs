@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use berth_integration::vm::{Options, Vm, image};
+use berth_integration::vm::{DiskRate, Options, Vm, image};
 use berth_model::status::{Phase, StatusDocument};
 use serde_json::{Value, json};
 
@@ -19,6 +19,9 @@ const SIZE: &str = "600MiB";
 const REMOVED_PORT: u16 = 7999;
 /// Room for the answers of servers under emulation.
 const CONFIGURATION: &str = "probe_timeout = \"20s\"\ninterval = \"5s\"\n";
+
+/// What one server can fill under emulation.
+const SLOW: DiskRate = DiskRate { bytes: 24 << 20, requests: 600 };
 
 /// The packages under test.
 #[derive(Debug)]
@@ -38,11 +41,20 @@ pub(crate) struct Host {
 impl Host {
     /// Boots a machine, and installs the package there.
     pub(crate) fn new(packages: &Packages) -> Self {
+        Self::with(packages, Options::default())
+    }
+
+    /// The same with a data disk that one server can keep busy.
+    pub(crate) fn on_a_slow_disk(packages: &Packages) -> Self {
+        Self::with(packages, Options { data_rate: Some(SLOW), ..Options::default() })
+    }
+
+    fn with(packages: &Packages, options: Options) -> Self {
         let share = vec![
             (FIRST.to_owned(), packages.first.clone()),
             (NEWER.to_owned(), packages.newer.clone()),
         ];
-        let mut vm = Vm::new(Options { share, ..Options::default() });
+        let mut vm = Vm::new(Options { share, ..options });
         let took = vm.boot();
         eprintln!("booted in {} s ({:?})", took.as_secs(), vm.accel());
         let mut host = Self { vm };
@@ -140,12 +152,38 @@ impl Host {
         ran.stdout.trim_end().to_owned()
     }
 
-    /// Begins a statement that goes on beside the scenario, until its server or the machine
-    /// ends.
+    /// Runs a shell script beside the scenario, as a unit of this name.
+    pub(crate) fn beside(&mut self, unit: &str, script: &str) {
+        self.vm.write(&format!("/run/{unit}.sh"), script);
+        self.vm.sh(&format!("systemd-run --quiet --collect --unit={unit} sh /run/{unit}.sh"));
+    }
+
+    /// Has a server run a script.
+    pub(crate) fn script(&mut self, name: &str, sql: &str) {
+        self.vm.write("/run/script.sql", sql);
+        self.vm.sh(&format!("{} < /run/script.sql", client(name)));
+    }
+
+    /// Begins a statement that goes on beside the scenario, until it is ended.
     pub(crate) fn begin(&mut self, name: &str, sql: &str) {
         let client = client(name);
-        self.vm.write("/run/begun", &format!("exec {client} -e '{sql}' > /run/begun.log 2>&1\n"));
-        self.vm.sh("systemd-run --quiet --collect sh /run/begun");
+        // The lock is what its connection is found by.
+        let statements = format!("DO GET_LOCK(\"begun\", 0); {sql}");
+        self.beside("begun", &format!("exec {client} -e '{statements}' > /run/begun.log 2>&1\n"));
+    }
+
+    /// Fails, with its last words, if the statement that was begun has ended.
+    pub(crate) fn assert_begun(&mut self) {
+        let ran =
+            self.vm.run("systemctl is-active --quiet begun || { cat /run/begun.log; false; }");
+        assert!(ran.code == 0, "what was begun has ended: {ran:?}");
+    }
+
+    /// Ends the statement that was begun on this server.
+    pub(crate) fn end_begun(&mut self, name: &str) {
+        self.sql(name, "SELECT IS_USED_LOCK('begun') INTO @begun; KILL @begun");
+        let ended = "! systemctl is-active --quiet begun";
+        self.vm.await_sh("the end of a statement", CONVERGE, ended);
     }
 
     /// Starts a client of the first server that commits a row at a time until told to end, and
@@ -168,8 +206,7 @@ impl Host {
              done | {client} --unbuffered > /run/writer/acknowledged 2> /run/writer/errors\n\
              echo $? > /run/writer/code\n"
         );
-        self.vm.write("/run/writer/run", &script);
-        self.vm.sh("systemd-run --quiet --unit=writer sh /run/writer/run");
+        self.beside("writer", &script);
         self.await_commits(3);
     }
 

@@ -1,82 +1,31 @@
-//! Limits of cgroup v2: set, changed while running, kept by the kernel, on every kind of disk;
-//! and an instance that passes its memory limit.
+//! Limits of cgroup v2: set, changed while running, kept by the kernel; what one is worth to
+//! a neighbour; and an instance that passes its memory limit.
 
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::host::{CONVERGE, Host, Packages, client, key, master};
+use crate::{
+    host::{CONVERGE, Host, Packages, client, key},
+    neighbour,
+    pair::{LIMITED, OTHER, await_files, goal},
+};
 
-const LIMITED: &str = "orders-db1";
-const OTHER: &str = "stock-db1";
 const MIB: u64 = 1 << 20;
-
-/// What fio does, which rate of io.max limits it, and how much of that is asked for.
-const LOADS: [(&str, &str, &str, u64); 5] = [
-    (
-        "direct write",
-        "--rw=write --bs=64k --direct=1 --ioengine=libaio --iodepth=16",
-        "wbps",
-        8 * MIB,
-    ),
-    (
-        "direct read",
-        "--rw=read --bs=64k --direct=1 --ioengine=libaio --iodepth=16",
-        "rbps",
-        8 * MIB,
-    ),
-    ("buffered write and fsync", "--rw=write --bs=64k --fsync=16", "wbps", 8 * MIB),
-    (
-        "direct random write",
-        "--rw=randwrite --bs=4k --direct=1 --ioengine=libaio --iodepth=16",
-        "wiops",
-        200,
-    ),
-    (
-        "direct random read",
-        "--rw=randread --bs=4k --direct=1 --ioengine=libaio --iodepth=16",
-        "riops",
-        200,
-    ),
-];
-
-/// How far what is achieved may be from what is asked. Wide, because the kernel lets bursts
-/// pass and emulation stutters; the figures are printed.
-const ACHIEVED_PERCENT: std::ops::RangeInclusive<u64> = 40..=140;
 
 /// See the module.
 pub(crate) fn limits_hold_and_change_while_running(packages: &Packages) {
-    let mut host = Host::new(packages);
+    let mut host = Host::on_a_slow_disk(packages);
     goal(&mut host, &json!({}));
     host.await_converged("two masters", 2);
     let servers = host.servers();
     change_while_running(&mut host);
     size_changes_while_running(&mut host);
-    rates(&mut host, "disk");
     processor_time(&mut host);
     threads(&mut host);
     assert_eq!(host.servers(), servers, "limits change without a restart");
-    kinds_of_disks(&mut host);
+    neighbour::has_the_disk_it_needs(&mut host);
     out_of_memory(&mut host);
-}
-
-/// The goal of two masters, one of them with these fields.
-fn goal(host: &mut Host, fields: &Value) {
-    let mut limited = master(LIMITED, 7335);
-    for (name, value) in fields.as_object().into_iter().flatten() {
-        limited[name] = value.clone();
-    }
-    host.goal(&[(LIMITED, limited), (OTHER, master(OTHER, 7336))]);
-}
-
-/// Waits until the kernel's files of the limited instance have these texts.
-fn await_files(host: &mut Host, files: &[(&str, String)]) {
-    let group = Host::group(LIMITED);
-    let tests: Vec<String> = files
-        .iter()
-        .map(|(file, text)| format!("test \"$(cat '{group}/{file}')\" = '{text}'"))
-        .collect();
-    host.vm.await_sh("the goal's limits in the kernel", CONVERGE, &tests.join(" && "));
 }
 
 /// Edits the goal and looks at the kernel's files, and at the status.
@@ -84,7 +33,10 @@ fn change_while_running(host: &mut Host) {
     let disk = host.vm.sh("lsblk --noheadings --nodeps --output MAJ:MIN /dev/vdb");
     let disk = disk.trim().to_owned();
     // A scheduler that has weights.
-    host.vm.sh("modprobe bfq && echo bfq > /sys/block/vdb/queue/scheduler");
+    let scheduler = "/sys/block/vdb/queue/scheduler";
+    let before =
+        host.vm.sh(&format!("modprobe bfq && sed 's/.*\\[\\(.*\\)\\].*/\\1/' {scheduler}"));
+    host.vm.sh(&format!("echo bfq > {scheduler}"));
     for (fields, io_max, others) in steps(&disk) {
         goal(host, &fields);
         let mut files = vec![("io.max", io_max.clone())];
@@ -98,6 +50,7 @@ fn change_while_running(host: &mut Host) {
         eprintln!("goal {fields}: {files:?}");
     }
     assert_eq!(host.limit(LIMITED, "memory.max"), (600 * MIB).to_string());
+    host.vm.sh(&format!("echo {before} > {scheduler}"));
 }
 
 /// Another size is another limit and another buffer pool of the same server, up and down.
@@ -149,11 +102,7 @@ fn processor_time(host: &mut Host) {
     ));
     eprintln!("cpu.max of 0.5: {used} % of a processor");
     assert!(used.parse::<u64>().is_ok_and(|used| (25..=55).contains(&used)), "{used}");
-    host.sql(
-        LIMITED,
-        "SELECT id INTO @busy FROM performance_schema.processlist \
-                       WHERE info LIKE 'SELECT BENCHMARK%' LIMIT 1; KILL @busy",
-    );
+    host.end_begun(LIMITED);
     goal(host, &json!({}));
     await_files(host, &[("cpu.max", "max 100000".to_owned())]);
 }
@@ -180,94 +129,6 @@ fn threads(host: &mut Host) {
     goal(host, &json!({}));
     await_files(host, &[("pids.max", "max".to_owned())]);
     host.sql(LIMITED, "SELECT 1");
-}
-
-/// Sets each rate by the goal, and measures it from inside the instance's control group.
-fn rates(host: &mut Host, what: &str) {
-    for (load, arguments, rate, asked) in LOADS {
-        let field = match rate {
-            "wbps" => json!({ "write_bps": asked_rate(asked) }),
-            "rbps" => json!({ "read_bps": asked_rate(asked) }),
-            "wiops" => json!({ "write_iops": asked }),
-            _ => json!({ "read_iops": asked }),
-        };
-        goal(host, &json!({ "io": field }));
-        let group = Host::group(LIMITED);
-        let set = format!("grep -q {rate}={asked} '{group}/io.max'");
-        host.vm.await_sh("the rate in the kernel", CONVERGE, &set);
-        let achieved = fio(host, &group, "/var/lib/berth/fio", arguments, rate);
-        judge(&format!("{what}, {load}, {rate}"), asked, achieved);
-    }
-    goal(host, &json!({}));
-    host.vm.sh("rm -f /var/lib/berth/fio");
-}
-
-fn asked_rate(bytes: u64) -> String {
-    format!("{}MiB/s", bytes / MIB)
-}
-
-fn judge(what: &str, asked: u64, achieved: u64) {
-    let percent = achieved * 100 / asked;
-    eprintln!("io.max on {what}: asked {asked}, achieved {achieved} ({percent} %)");
-    assert!(ACHIEVED_PERCENT.contains(&percent), "{what}: {percent} % of what was asked");
-}
-
-/// What fio achieves on a file from inside a control group: bytes or requests a second.
-fn fio(host: &mut Host, group: &str, file: &str, arguments: &str, rate: &str) -> u64 {
-    let script = format!(
-        "echo $$ > '{group}/cgroup.procs' && exec fio --name=load --filename={file} --size=64M \
-         --time_based --ramp_time=2 --runtime=12 --output-format=json {arguments}"
-    );
-    let text =
-        host.vm.run_within(&format!("sh -c \"{}\"", script.replace("$$", "\\$\\$")), CONVERGE);
-    let found: Value = serde_json::from_str(text.stdout.trim_start_matches(|c| c != '{'))
-        .unwrap_or_else(|error| panic!("{error}: {text:?}"));
-    let side = if rate.starts_with('r') { "read" } else { "write" };
-    let job = &found["jobs"][0][side];
-    let value = if rate.ends_with("bps") { &job["bw_bytes"] } else { &job["iops"] };
-    value.as_f64().map(|value| value.round()).map_or(0, |value| {
-        // A rate is far below 2^53.
-        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "see above")]
-        let value = value as u64;
-        value
-    })
-}
-
-/// Data directories on a partition, a logical volume and a mirror: the device that berth
-/// chooses must be one that the kernel limits.
-fn kinds_of_disks(host: &mut Host) {
-    host.vm.sh(
-        "printf 'size=700M\\nsize=700M\\nsize=500M\\nsize=500M\\n' | sfdisk --quiet /dev/vdc && \
-         udevadm settle && \
-         pvcreate -q /dev/vdc2 && vgcreate -q vg /dev/vdc2 && lvcreate -q -L 600M -n lv vg && \
-         yes | mdadm --create /dev/md0 --quiet --level=1 --raid-devices=2 --assume-clean \
-           /dev/vdc3 /dev/vdc4 && udevadm settle",
-    );
-    for (kind, device, chosen) in [
-        ("partition", "/dev/vdc1", "vdc"),
-        ("logical volume", "/dev/vg/lv", "dm-0"),
-        ("md mirror", "/dev/md0", "md0"),
-    ] {
-        host.vm.sh(&format!(
-            "mkfs.ext4 -q {device} && mkdir -p /mnt/kind && mount {device} /mnt/kind"
-        ));
-        host.vm.sh("printf 'data_dir = \"/mnt/kind\"\\n' > /root/kind.toml");
-        // It ends with 1 where something else is missing.
-        let said = host.vm.run("berth --config /root/kind.toml preflight").stdout;
-        let line = said.lines().find(|line| line.contains("/mnt/kind is on"));
-        let line = line.unwrap_or_else(|| panic!("{said}"));
-        assert!(line.contains(&format!("is on {chosen} (")), "{kind}: {line}");
-        let number = line.rsplit(['(', ')']).nth(1).unwrap_or_default().to_owned();
-        let group = format!("{}/../probe", Host::group(LIMITED));
-        host.vm.sh(&format!(
-            "mkdir -p '{group}' && echo '{number} wbps={}' > '{group}/io.max'",
-            8 * MIB
-        ));
-        let write = "--rw=write --bs=64k --direct=1 --ioengine=libaio --iodepth=16";
-        let achieved = fio(host, &group, "/mnt/kind/fio", write, "wbps");
-        judge(&format!("{kind} ({chosen} {number}), direct write, wbps"), 8 * MIB, achieved);
-        host.vm.sh(&format!("rmdir '{group}' && umount /mnt/kind"));
-    }
 }
 
 /// A query that wants more memory than its server may have.

@@ -7,9 +7,13 @@
 mod disks;
 mod host;
 mod limits;
+mod neighbour;
 mod network;
+mod pair;
 mod power;
+mod rates;
 mod several;
+mod spare;
 mod survive;
 
 use std::{
@@ -26,27 +30,22 @@ use host::Packages;
 struct Scenario {
     name: &'static str,
     run: fn(&Packages),
-    /// Whether its figures are worth something only if nothing runs beside it.
-    measures: bool,
 }
 
 impl Scenario {
     const fn new(name: &'static str, run: fn(&Packages)) -> Self {
-        Self { name, run, measures: false }
-    }
-
-    const fn alone(self) -> Self {
-        Self { measures: true, ..self }
+        Self { name, run }
     }
 }
 
 /// The scenarios; the longest first.
-const SCENARIOS: [Scenario; 5] = [
+const SCENARIOS: [Scenario; 6] = [
     Scenario::new("power", power::it_comes_back_from_a_reboot_and_from_power_cuts),
     Scenario::new("disks", disks::disks_fail_alone),
     Scenario::new("survive", survive::agents_come_and_go_and_servers_stay),
     Scenario::new("network", network::addresses_of_their_own_on_the_kernel_datapath),
-    Scenario::new("limits", limits::limits_hold_and_change_while_running).alone(),
+    Scenario::new("rates", rates::rates_are_achieved_on_every_kind_of_disk),
+    Scenario::new("limits", limits::limits_hold_and_change_while_running),
 ];
 
 fn main() -> ExitCode {

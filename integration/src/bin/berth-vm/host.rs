@@ -196,7 +196,7 @@ impl Host {
     pub(crate) fn start_writer_through(&mut self, name: &str, client: &str) {
         self.sql(name, "CREATE DATABASE IF NOT EXISTS shop");
         self.sql(name, "CREATE TABLE IF NOT EXISTS shop.orders (id BIGINT PRIMARY KEY)");
-        self.vm.sh("rm -rf /run/writer && mkdir /run/writer");
+        self.vm.sh("rm -rf /run/writer && mkdir /run/writer && touch /run/writer/acknowledged");
         let first = self.sql(name, "SELECT COALESCE(MAX(id), 0) + 1 FROM shop.orders");
         let script = format!(
             "#!/bin/sh\ni={first}\n\

@@ -14,9 +14,10 @@ const ALL: [&str; 4] = [SHARED, ON_PARTITION, ON_VOLUME, ON_MIRROR];
 /// The device under the data disk, which is not divided.
 const DATA_DEVICE: &str = "/dev/vdb";
 const MIB: u64 = 1 << 20;
-/// How far what is achieved may be from what is asked. Wide below, because emulation on a busy
-/// machine stutters; the figures are printed.
-const ACHIEVED_PERCENT: RangeInclusive<u64> = 40..=110;
+/// How far what is achieved may be from what is asked. Wide, because emulation on a busy machine
+/// stutters, and requests that end together fall on either side of a window's edge; the figures
+/// are printed.
+const ACHIEVED_PERCENT: RangeInclusive<u64> = 40..=125;
 
 /// What fio does, and which rate of io.max limits it.
 struct Load {
@@ -29,47 +30,47 @@ struct Load {
     asked: [u64; 2],
 }
 
-/// Where there is an fsync(2), there is enough between two of them that the time which the
-/// file system's journal takes, and which no limit counts, stays small.
+/// Two at a time, each on a file of its own: while one waits for its fsync(2), which takes the
+/// file system's journal some time that no limit counts, the other writes.
 const LOADS: [Load; 6] = [
     Load {
         what: "direct write",
-        arguments: "--rw=write --bs=64k --direct=1 --ioengine=libaio --iodepth=16",
+        arguments: "--rw=write --bs=64k --direct=1 --ioengine=libaio --iodepth=8",
         field: "write_bps",
         rate: "wbps",
         asked: [8 * MIB, 4 * MIB],
     },
     Load {
         what: "buffered write with fsync",
-        arguments: "--rw=write --bs=64k --fsync=32",
+        arguments: "--rw=write --bs=64k --fsync=8",
         field: "write_bps",
         rate: "wbps",
         asked: [4 * MIB, 8 * MIB],
     },
     Load {
         what: "direct read",
-        arguments: "--rw=read --bs=64k --direct=1 --ioengine=libaio --iodepth=16",
+        arguments: "--rw=read --bs=64k --direct=1 --ioengine=libaio --iodepth=8",
         field: "read_bps",
         rate: "rbps",
         asked: [8 * MIB, 4 * MIB],
     },
     Load {
         what: "direct random write",
-        arguments: "--rw=randwrite --bs=4k --direct=1 --ioengine=libaio --iodepth=16",
+        arguments: "--rw=randwrite --bs=4k --direct=1 --ioengine=libaio --iodepth=8",
         field: "write_iops",
         rate: "wiops",
         asked: [100, 200],
     },
     Load {
         what: "buffered random write with fsync",
-        arguments: "--rw=randwrite --bs=4k --fsync=64",
+        arguments: "--rw=randwrite --bs=4k --fsync=16",
         field: "write_iops",
         rate: "wiops",
         asked: [200, 100],
     },
     Load {
         what: "direct random read",
-        arguments: "--rw=randread --bs=4k --direct=1 --ioengine=libaio --iodepth=16",
+        arguments: "--rw=randread --bs=4k --direct=1 --ioengine=libaio --iodepth=8",
         field: "read_iops",
         rate: "riops",
         asked: [200, 100],
@@ -85,12 +86,15 @@ pub(crate) fn rates_are_achieved_on_every_kind_of_disk(packages: &Packages) {
     let servers = host.servers();
     for name in ALL {
         // Blocks that are written, by the instance's own group.
-        let (group, file) = (Host::group(name), file(name));
+        let (group, [one, other]) = (Host::group(name), files(name));
         let script = format!(
-            "echo $$ > '{group}/cgroup.procs' && dd if=/dev/zero of='{file}' bs=1M count=32 oflag=direct"
+            "echo $$ > '{group}/cgroup.procs'\n\
+             for file in '{one}' '{other}'; do\n\
+               dd if=/dev/zero of=\"$file\" bs=1M count=32 oflag=direct status=none || exit\n\
+             done\n"
         );
         host.vm.write("/run/blocks", &script);
-        host.vm.sh("sh /run/blocks 2> /dev/null");
+        host.vm.sh("sh /run/blocks");
     }
     for load in &LOADS {
         measure(&mut host, load);
@@ -98,14 +102,11 @@ pub(crate) fn rates_are_achieved_on_every_kind_of_disk(packages: &Packages) {
     assert_eq!(host.servers(), servers, "limits change without a restart");
 }
 
-/// The file that fio works on: on the instance's disk, and not in its data directory where
+/// The files that fio works on: on the instance's disk, and not in its data directory where
 /// that is not a disk of its own.
-fn file(name: &str) -> String {
-    if name == SHARED {
-        "/var/lib/berth/fio".to_owned()
-    } else {
-        format!("{}/fio", spare::dir(name))
-    }
+fn files(name: &str) -> [String; 2] {
+    let dir = if name == SHARED { "/var/lib/berth".to_owned() } else { spare::dir(name) };
+    [format!("{dir}/fio-1"), format!("{dir}/fio-2")]
 }
 
 /// One load on all disks, with the first rate and then, while it runs, with the second.
@@ -114,12 +115,13 @@ fn measure(host: &mut Host, load: &Load) {
     ask(host, load, first);
     host.vm.sh("rm -rf /run/fio && mkdir /run/fio");
     for name in ALL {
-        let (group, file) = (Host::group(name), file(name));
+        let (group, [one, other]) = (Host::group(name), files(name));
         let script = format!(
             "echo $$ > '{group}/cgroup.procs'\n\
-             exec fio --name=load --thread --filename='{file}' --size=32M --time_based \
-               --runtime=600 --write_lat_log=/run/fio/{name} --disable_slat=1 --disable_clat=1 \
-               --log_unix_epoch=1 {} > /run/fio/{name}.out 2>&1\n",
+             exec fio --thread --size=32M --time_based --runtime=600 \
+               --write_lat_log=/run/fio/{name} --disable_slat=1 --disable_clat=1 \
+               --log_unix_epoch=1 {} --name=one --filename='{one}' \
+               --name=other --filename='{other}' > /run/fio/{name}.out 2>&1\n",
             load.arguments
         );
         host.beside(&format!("fio-{name}"), &script);
@@ -181,7 +183,7 @@ fn achieved(host: &mut Host, name: &str, rate: &str, [from, to]: [u64; 2]) -> u6
     let count = if rate.ends_with("bps") { "$4" } else { "1" };
     let total = host.vm.sh(&format!(
         "awk -F, '$1 >= {from} && $1 < {to} && $3 < 2 {{ n += {count} }} END {{ printf \"%d\", n }}' \
-         /run/fio/{name}_lat.1.log"
+         /run/fio/{name}_lat.*.log"
     ));
     total.parse::<u64>().expect("a number") * 1000 / (to - from)
 }

@@ -10,6 +10,9 @@ use crate::{
     pair::{LIMITED as GREEDY, OTHER as MODEST, await_files, goal},
 };
 
+/// What the greedy one may write, once it is limited.
+const LIMIT: &str = "4MiB/s";
+const LIMIT_BYTES: u64 = 4 << 20;
 /// How long each measurement takes.
 const SECONDS: u32 = 20;
 
@@ -50,11 +53,12 @@ BEGIN
 END //
 ";
 
-/// What the modest one achieved.
+/// What the modest one achieved, and what the greedy one wrote meanwhile, in bytes a second.
 #[derive(Debug, Clone, Copy)]
 struct Served {
     commits: u64,
     p99_us: u64,
+    greedy: u64,
 }
 
 /// See the module.
@@ -68,9 +72,9 @@ pub(crate) fn has_the_disk_it_needs(host: &mut Host) {
     host.vm.await_sh("rows of the greedy server", CONVERGE, &writes);
     host.assert_begun();
     let unlimited = measure(host, "beside a server without a limit");
-    goal(host, &json!({ "io": { "write_bps": "4MiB/s" } }));
+    goal(host, &json!({ "io": { "write_bps": LIMIT } }));
     let disk = host.vm.sh("lsblk -ndo MAJ:MIN /dev/vdb");
-    let set = format!("{} rbps=max wbps=4194304 riops=max wiops=max", disk.trim());
+    let set = format!("{} rbps=max wbps={LIMIT_BYTES} riops=max wiops=max", disk.trim());
     await_files(host, &[("io.max", set)]);
     let limited = measure(host, "beside a server with a limit of 4 MiB/s");
     for (what, served) in [("without a limit", unlimited), ("with a limit", limited)] {
@@ -87,6 +91,9 @@ pub(crate) fn has_the_disk_it_needs(host: &mut Host) {
     for served in [alone, unlimited, limited] {
         assert!(served.commits > 0, "the neighbour went on: {served:?}");
     }
+    // Far apart, because what was written before the change may still come.
+    let most = 2 * LIMIT_BYTES;
+    assert!(limited.greedy <= most, "it is held by its limit: {limited:?}");
 }
 
 /// Lets the modest server commit for a while, and says what both did.
@@ -113,5 +120,5 @@ fn measure(host: &mut Host, what: &str) -> Served {
         p99_us / 1000,
         rate / 1024
     );
-    Served { commits, p99_us }
+    Served { commits, p99_us, greedy: rate }
 }

@@ -65,7 +65,7 @@ fn the_right_devices_are_limited(host: &mut Host) {
     host.await_converged("without limits", 4);
 }
 
-/// What an operator is told of a disk before anything is on it.
+/// `berth preflight`, with this disk as the one of all data, names the same device.
 fn preflight_names_it(host: &mut Host, name: &str, device: &str, number: &str) {
     host.vm.write("/run/other.toml", &format!("data_dir = \"{}\"\n", dir(name)));
     // It ends with 1 where something else is missing.

@@ -9,6 +9,7 @@ use crate::{
     host::{CONVERGE, Host, Packages, client, key},
     neighbour,
     pair::{LIMITED, OTHER, await_files, goal},
+    spare::{self, DATA_DEVICE},
 };
 
 const MIB: u64 = 1 << 20;
@@ -30,8 +31,7 @@ pub(crate) fn limits_hold_and_change_while_running(packages: &Packages) {
 
 /// Edits the goal and looks at the kernel's files, and at the status.
 fn change_while_running(host: &mut Host) {
-    let disk = host.vm.sh("lsblk --noheadings --nodeps --output MAJ:MIN /dev/vdb");
-    let disk = disk.trim().to_owned();
+    let disk = spare::number(host, DATA_DEVICE);
     // A scheduler that has weights.
     let scheduler = "/sys/block/vdb/queue/scheduler";
     let before =

@@ -7,12 +7,10 @@ use serde_json::{Value, json};
 
 use crate::{
     host::{CONVERGE, Host, Packages},
-    spare::{self, DISKS, ON_MIRROR, ON_PARTITION, ON_VOLUME, SHARED},
+    spare::{self, DATA_DEVICE, DISKS, ON_MIRROR, ON_PARTITION, ON_VOLUME, SHARED},
 };
 
 const ALL: [&str; 4] = [SHARED, ON_PARTITION, ON_VOLUME, ON_MIRROR];
-/// The device under the data disk, which is not divided.
-const DATA_DEVICE: &str = "/dev/vdb";
 const MIB: u64 = 1 << 20;
 /// How far what is achieved may be from what is asked. Wide, because emulation on a busy machine
 /// stutters, and requests that end together fall on either side of a window's edge; the figures
@@ -167,8 +165,8 @@ fn ask(host: &mut Host, load: &Load, rate: u64) {
     }
 }
 
-/// Lets what the last rate left behind pass, and fio start, and then some seconds:
-/// instant, in milliseconds since 1970.
+/// Lets what the last rate left behind pass, and fio start, and then some seconds: their
+/// first and last instant, in milliseconds since 1970.
 fn window(host: &mut Host) -> [u64; 2] {
     let text =
         host.vm.run_within("sleep 8; date +%s%3N; sleep 10; date +%s%3N", Duration::from_secs(120));

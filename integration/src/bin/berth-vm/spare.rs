@@ -6,6 +6,8 @@ use serde_json::{Value, json};
 
 use crate::host::{Host, key, master};
 
+/// The device under the data disk, which is not divided.
+pub(crate) const DATA_DEVICE: &str = "/dev/vdb";
 /// On the data disk.
 pub(crate) const SHARED: &str = "stock-db1";
 pub(crate) const ON_VOLUME: &str = "orders-db1";

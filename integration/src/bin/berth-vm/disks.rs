@@ -12,11 +12,9 @@ use serde_json::json;
 
 use crate::{
     host::{CONVERGE, Host, Packages, client, key},
-    spare::{self, DISKS, Disk, ON_MIRROR, ON_PARTITION, ON_VOLUME, SHARED, VOLUME, dir},
+    spare::{self, DISKS, Disk, ON_MIRROR, ON_VOLUME, SHARED, VOLUME, dir},
 };
 
-/// The instances on disks of their own.
-const LIMITED: [&str; 3] = [ON_VOLUME, ON_PARTITION, ON_MIRROR];
 const MIB: u64 = 1 << 20;
 
 /// See the module.
@@ -47,7 +45,7 @@ fn pid(host: &mut Host, name: &str) -> u32 {
 }
 
 fn the_right_devices_are_limited(host: &mut Host) {
-    spare::goal(host, &LIMITED, &json!({ "write_bps": "50MiB/s" }));
+    spare::goal(host, &DISKS.map(|disk| disk.name), &json!({ "write_bps": "50MiB/s" }));
     for disk in &DISKS {
         let Disk { name, limited, kind, .. } = *disk;
         let number = spare::number(host, limited);

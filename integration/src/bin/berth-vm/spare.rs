@@ -63,8 +63,13 @@ pub(crate) fn make(host: &mut Host) {
 
 /// Mounts the disk of this instance.
 pub(crate) fn mount(host: &mut Host, name: &str) {
-    let device = DISKS.iter().find(|disk| disk.name == name).map_or("", |disk| disk.device);
-    host.vm.sh(&format!("mount -o errors=remount-ro {device} '{}'", dir(name)));
+    let disk = own(name).expect("one of those with a disk of its own");
+    host.vm.sh(&format!("mount -o errors=remount-ro {} '{}'", disk.device, dir(name)));
+}
+
+/// An instance's own disk, if it has one.
+pub(crate) fn own(name: &str) -> Option<&'static Disk> {
+    DISKS.iter().find(|disk| disk.name == name)
 }
 
 /// The data directory of an instance.

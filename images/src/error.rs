@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::Digest;
-use crate::build::BuildError;
-use crate::pull::PullError;
-use crate::unpack::LayerError;
+use crate::build::error::BuildError;
+use crate::pull::error::PullError;
+use crate::unpack::error::LayerError;
 
 /// Shorthand for results of this crate.
 pub type Result<T> = std::result::Result<T, ImageError>;

@@ -12,7 +12,7 @@
 mod blob;
 mod credentials;
 mod document;
-mod error;
+pub(crate) mod error;
 mod patience;
 mod registries;
 mod session;

@@ -9,6 +9,7 @@
 mod apply;
 pub(crate) mod change;
 mod dirs;
+pub(crate) mod error;
 mod hide;
 pub(crate) mod inroot;
 mod metadata;
@@ -24,63 +25,14 @@ use crate::decode::{self, LayerReader};
 use crate::error::{ImageError, Result, creating_dir, opening, syncing};
 use crate::progress::Progress;
 use crate::store::{Image, Limits, Store, TempDir, sync};
-use crate::tarstream::{TarError, TarStream};
+use crate::tarstream::TarStream;
 use crate::{Digest, Tree};
+pub use error::LayerError;
+use error::{LayerErrorKind, LayerResult};
 
 /// The file in a tree's directory that says it is whole.
 pub(crate) const MARKER: &str = "complete";
 pub(crate) const ROOT: &str = "root";
-
-/// A layer that could not be applied, and the member at fault.
-#[derive(Debug, thiserror::Error)]
-#[error("{}", describe(.member))]
-pub struct LayerError {
-    member: Option<String>,
-    source: LayerErrorKind,
-}
-
-fn describe(member: &Option<String>) -> String {
-    match member {
-        Some(name) => format!("cannot apply {name:?}"),
-        None => "cannot read it to its end".to_owned(),
-    }
-}
-
-/// Why a layer could not be applied.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub(crate) enum LayerErrorKind {
-    #[error(transparent)]
-    Tar(TarError),
-    #[error(transparent)]
-    Refused(#[from] change::Refused),
-    #[error("cannot read its content")]
-    Read(#[source] io::Error),
-    #[error("{call} failed")]
-    System { call: &'static str, source: io::Error },
-    #[error("directories nested more than {limit} deep")]
-    TooDeep { limit: u32 },
-    #[error("it stands in a file, or in a symbolic link that leads to no directory")]
-    ParentNotADirectory,
-    #[error("the target of the hard link is not there")]
-    NoLinkTarget,
-    #[error("more than {limit} {what} in the image")]
-    Limit { what: &'static str, limit: u64 },
-}
-
-impl LayerErrorKind {
-    fn step((call, source): metadata::Step) -> Self {
-        Self::System { call, source }
-    }
-}
-
-impl From<io::Error> for LayerError {
-    fn from(source: io::Error) -> Self {
-        Self { member: None, source: LayerErrorKind::Read(source) }
-    }
-}
-
-type LayerResult<T> = std::result::Result<T, LayerErrorKind>;
 
 /// What is left of an image's bounds.
 #[derive(Debug)]

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use crate::act::StepError;
-use crate::bridge::BridgeError;
+use crate::bridge::error::BridgeError;
 use crate::lease::LeaseError;
 use crate::lock::LockError;
 use crate::name::{Owner, PoolName};

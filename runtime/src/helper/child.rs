@@ -1,7 +1,7 @@
 //! The helper's side: become one, take one request, answer, exit.
 
 use std::fs::OpenOptions;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{FromRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
 use nix::fcntl::{FcntlArg, fcntl};
@@ -41,7 +41,7 @@ fn serve() -> i32 {
     match done {
         Ok(()) => 0,
         Err(error) => {
-            let reply = Reply::Failed { chain: chain(&error) };
+            let reply = Reply::Failed { chain: wire::chain(&error) };
             i32::from(wire::send(&stream, &reply, &[]).is_err()) * EXIT_NO_TALK
         }
     }
@@ -69,36 +69,6 @@ fn become_helper() -> Result<UnixStream> {
         .write(true)
         .open("/dev/null")
         .map_err(RuntimeError::io("open", "/dev/null"))?;
-    put_at(&OwnedFd::from(null), 0)?;
+    exec::put_at(&OwnedFd::from(null), 0)?;
     Ok(stream)
-}
-
-/// Makes `number` another name of `fd`, kept across exec. Standard descriptors
-/// (0 to 2) only.
-pub(super) fn put_at(fd: &OwnedFd, number: i32) -> Result<()> {
-    // SAFETY: dup2 takes two integers; the standard descriptors are nobody's property here.
-    let done = unsafe { nix::libc::dup2(fd.as_raw_fd(), number) };
-    if done == number {
-        return Ok(());
-    }
-    Err(RuntimeError::syscall("set a standard descriptor")(std::io::Error::last_os_error()))
-}
-
-/// An error and its causes, outermost first, without repetitions: some libraries
-/// show their source in their own text.
-pub(super) fn chain(error: &RuntimeError) -> Vec<String> {
-    let mut chain = Vec::new();
-    let mut next: Option<&dyn std::error::Error> = Some(error);
-    while let Some(error) = next {
-        push_new(&mut chain, error.to_string());
-        next = error.source();
-    }
-    chain
-}
-
-/// Adds a text unless the one before it ends in it.
-pub(super) fn push_new(chain: &mut Vec<String>, text: String) {
-    if !chain.last().is_some_and(|last| last.ends_with(&text)) {
-        chain.push(text);
-    }
 }

@@ -8,7 +8,7 @@
 //! init dropped.
 
 use std::ffi::CString;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
@@ -23,7 +23,6 @@ use nix::unistd::{
     ForkResult, Gid, Pid, Uid, chdir, fork, getcwd, setgroups, setresgid, setresuid, setsid,
 };
 
-use super::child::put_at;
 use super::program;
 use super::wire::{self, ExecRequest, Reply};
 use crate::error::{Result, RuntimeError};
@@ -49,7 +48,7 @@ pub(super) fn run(stream: &UnixStream, request: &ExecRequest, fds: Vec<OwnedFd>)
             std::process::exit(match become_process(&spec, &process, request, &fds) {
                 Ok((args, env)) => program::run(&args, &env),
                 Err(error) => {
-                    eprintln!("berth: {}", super::child::chain(&error).join(": "));
+                    eprintln!("berth: {}", wire::chain(&error).join(": "));
                     EXIT_NOT_STARTED
                 }
             })
@@ -196,4 +195,15 @@ fn environment(process: &Process, over: &[(String, String)]) -> Vec<String> {
 
 fn failed(text: impl Into<String>) -> RuntimeError {
     RuntimeError::Helper { operation: "exec", chain: vec![text.into()] }
+}
+
+/// Makes `number` another name of `fd`, kept across exec. Standard descriptors
+/// (0 to 2) only.
+pub(super) fn put_at(fd: &OwnedFd, number: i32) -> Result<()> {
+    // SAFETY: dup2 takes two integers; the standard descriptors are nobody's property here.
+    let done = unsafe { nix::libc::dup2(fd.as_raw_fd(), number) };
+    if done == number {
+        return Ok(());
+    }
+    Err(RuntimeError::syscall("set a standard descriptor")(std::io::Error::last_os_error()))
 }

@@ -11,7 +11,6 @@ use libcontainer::container::builder::ContainerBuilder;
 use libcontainer::error::LibcontainerError;
 use libcontainer::syscall::syscall::SyscallType;
 
-use super::child::push_new;
 use super::complaints::Complaints;
 use super::program::RunProgram;
 use super::wire::{self, Go, Reply, StartRequest};
@@ -139,11 +138,5 @@ fn with_causes(error: RuntimeError, complaints: &Complaints) -> RuntimeError {
 
 /// libcontainer's error with all its causes.
 fn translated(operation: &'static str, error: &LibcontainerError) -> RuntimeError {
-    let mut chain = Vec::new();
-    let mut next: Option<&dyn std::error::Error> = Some(error);
-    while let Some(error) = next {
-        push_new(&mut chain, error.to_string());
-        next = error.source();
-    }
-    RuntimeError::Helper { operation, chain }
+    RuntimeError::Helper { operation, chain: wire::chain(error) }
 }

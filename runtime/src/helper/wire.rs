@@ -134,5 +134,24 @@ pub(crate) fn receive<T: DeserializeOwned>(
     Ok(Some((serde_json::from_slice(&body)?, fds)))
 }
 
+/// An error and its causes, outermost first, without repetitions: some libraries
+/// show their source in their own text.
+pub(super) fn chain(error: &dyn std::error::Error) -> Vec<String> {
+    let mut chain = Vec::new();
+    let mut next = Some(error);
+    while let Some(error) = next {
+        push_new(&mut chain, error.to_string());
+        next = error.source();
+    }
+    chain
+}
+
+/// Adds a text unless the one before it ends in it.
+fn push_new(chain: &mut Vec<String>, text: String) {
+    if !chain.last().is_some_and(|last| last.ends_with(&text)) {
+        chain.push(text);
+    }
+}
+
 #[cfg(test)]
 mod tests;

@@ -170,12 +170,6 @@ pub fn keep_template(data_dir: &Path) {
     let _ = fs::rename(&half, &kept);
 }
 
-/// Whether an earlier bed has made a template.
-#[must_use]
-pub fn has_template() -> bool {
-    kept_template().is_dir()
-}
-
 /// The name of templates' directories, which follows from the image.
 #[must_use]
 pub fn template_name() -> String {

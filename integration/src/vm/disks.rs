@@ -44,9 +44,7 @@ pub(super) fn data() -> PathBuf {
         let tree = image::place().join("tree");
         let _ = fs::remove_dir_all(&tree);
         fs::create_dir_all(tree.join("data")).unwrap();
-        if !containers::has_template() {
-            make_template();
-        }
+        make_template();
         containers::lend_template(&tree.join("data"));
         let copied = tree.join("images");
         run(Command::new("cp").args(["-a", "--reflink=auto"]).arg(&store).arg(&copied));
@@ -56,13 +54,12 @@ pub(super) fn data() -> PathBuf {
     disk
 }
 
-/// Has a bed here make a template, and keep it.
+/// Has a bed here use a template, and keep it if it had to make it.
 fn make_template() {
-    eprintln!("initialising a data directory (half a minute)");
-    let mut bed = Bed::new();
+    eprintln!("initialising a data directory (half a minute at most)");
+    let bed = Bed::new();
     let entries = bed.cluster("template", 1, 1);
     bed.goal("all.json", &entries);
-    bed.start_agent();
     let _ = bed.await_converged(&entries);
 }
 

@@ -281,10 +281,11 @@ impl Vm {
     /// # Panics
     /// It can't be written.
     pub fn write(&mut self, path: &str, text: &str) {
-        let script = format!("cat > {path}.new && sync {path}.new");
+        let script = format!(
+            "cat > {path}.new && sync {path}.new && mv {path}.new {path} && sync $(dirname {path})"
+        );
         let ran = self.guest.try_run_with(&script, text, COMMAND);
         assert!(ran.as_ref().is_some_and(|ran| ran.code == 0), "writing {path}: {ran:?}");
-        self.sh(&format!("mv {path}.new {path}"));
     }
 
     /// Starts the machine anew as an operator would, and waits until it is up again.

@@ -2,9 +2,13 @@
 //!
 //! A drop-in that is not a plain file (a directory, a fifo, a device) or is too large
 //! becomes a refusal of that file; it is never waited for. Links are followed.
+//!
+//! What was read is brought to the disk before it is acted on ([`settle`]): it has been
+//! renamed to its place by a tool that may not have waited for that, and a power cut would
+//! bring the old file back, with an older role or a removed instance.
 
 use std::{
-    fs::{self, OpenOptions},
+    fs::{self, File, OpenOptions},
     io::{self, Read},
     os::unix::fs::{MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
@@ -33,6 +37,14 @@ pub enum ReadError {
         /// The directory.
         path: PathBuf,
     },
+    /// A file, or the names in the directory, can't be brought to the disk.
+    #[error("cannot bring {} to the disk", path.display())]
+    Settle {
+        /// The file or the directory.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
 }
 
 /// Reads all drop-ins of a directory.
@@ -41,6 +53,33 @@ pub enum ReadError {
 /// Only if the directory itself can't be read; a bad file is a refusal.
 pub fn directory(path: &Path) -> Result<Vec<ParsedFile>, ReadError> {
     Ok(drop_ins(path)?.iter().map(|file| drop_in(file)).collect())
+}
+
+/// Brings all drop-ins and their names to the disk (fsync(2)). Left out are those that can't
+/// be opened or are no plain files, which are refused when read, and the names of what links
+/// lead to in other directories.
+///
+/// # Errors
+/// As [`directory`], and [`ReadError::Settle`].
+pub fn settle(path: &Path) -> Result<(), ReadError> {
+    for name in drop_ins(path)? {
+        if let Ok(file) = open(&name)
+            && file.metadata().is_ok_and(|meta| meta.is_file())
+        {
+            sync(&file, &name)?;
+        }
+    }
+    let wrong = |source| ReadError::Settle { path: path.to_owned(), source };
+    sync(&File::open(path).map_err(wrong)?, path)
+}
+
+fn sync(file: &File, path: &Path) -> Result<(), ReadError> {
+    use nix::libc::{EINVAL, EROFS};
+    match file.sync_all() {
+        // A file system that has nothing to bring to a disk.
+        Err(error) if matches!(error.raw_os_error(), Some(EINVAL | EROFS)) => Ok(()),
+        done => done.map_err(|source| ReadError::Settle { path: path.to_owned(), source }),
+    }
 }
 
 /// A text that is another one once a drop-in is added, removed, replaced or written to: a
@@ -109,12 +148,7 @@ fn text(path: &Path) -> Result<String, Unreadable> {
             remedy: "check its permissions and the disk",
         },
     };
-    // O_NONBLOCK: opening a fifo must not wait for a writer (fifo(7)).
-    let file = OpenOptions::new()
-        .read(true)
-        .custom_flags(nix::libc::O_NONBLOCK | nix::libc::O_CLOEXEC)
-        .open(path)
-        .map_err(failed)?;
+    let file = open(path).map_err(failed)?;
     let meta = file.metadata().map_err(failed)?;
     if !meta.is_file() {
         let kind = if meta.is_dir() { "a directory" } else { "a fifo, socket or device" };
@@ -142,6 +176,12 @@ fn text(path: &Path) -> Result<String, Unreadable> {
         ),
         remedy: "write the file in UTF-8",
     })
+}
+
+fn open(path: &Path) -> io::Result<File> {
+    // O_NONBLOCK: opening a fifo must not wait for a writer (fifo(7)).
+    let flags = nix::libc::O_NONBLOCK | nix::libc::O_CLOEXEC;
+    OpenOptions::new().read(true).custom_flags(flags).open(path)
 }
 
 #[cfg(test)]

@@ -119,9 +119,15 @@ impl<W: World> Loop<W> {
     /// Reads the goal files and brings them into force. What can't be read changes nothing.
     async fn read_goals(&mut self) {
         let dir = self.config.goal_dir.clone();
-        // The fingerprint first: a change while the files are read shows as another one.
+        let known = self.agent.goal_files.clone();
         let reading = tokio::task::spawn_blocking(move || {
-            Ok((read::fingerprint(&dir)?, read::directory(&dir)?))
+            // The fingerprint first: a change while the files are read shows as another one.
+            let fingerprint = read::fingerprint(&dir)?;
+            let files = read::directory(&dir)?;
+            if fingerprint != known {
+                read::settle(&dir)?;
+            }
+            Ok((fingerprint, files))
         });
         let (fingerprint, files) = match tokio::time::timeout(READ_WAIT, reading).await {
             Ok(Ok(Ok(read))) => read,

@@ -27,9 +27,10 @@ fn what_is_no_plain_file_is_refused_without_waiting() {
     symlink("nowhere", path("3-dangling.json")).unwrap();
     fs::write(path("4-binary.json"), [b'{', 0xff]).unwrap();
     fs::write(path("5-empty.json"), "").unwrap();
-    fs::File::create(path("6-large.json")).unwrap().set_len(100 << 20).unwrap();
+    File::create(path("6-large.json")).unwrap().set_len(100 << 20).unwrap();
     fs::write(path("7-good.json"), GOOD).unwrap();
     symlink(path("7-good.json"), path("8-link.json")).unwrap();
+    settle(dir.path()).unwrap();
     let files = directory(dir.path()).unwrap();
     let expected = [
         Some("a directory"),

@@ -37,13 +37,14 @@ pub(crate) fn it_comes_back_from_a_reboot_and_from_power_cuts(packages: &Package
 
     // The first cut falls into the making of everything.
     let mut pair = Pair { minion: MINION.to_owned(), port: 7336 };
-    host.goal(&pair.entries());
+    ask(&mut host, &pair, None);
     thread::sleep(Duration::from_millis(random.u64(..FIRST_SECONDS * 1000)));
     cut(&mut host, 1, &pair, 0);
     reboot(&mut host);
 
     // The others while a client commits.
-    let whens = [When::Cloning, When::Quiet, When::Seeding, When::Quiet];
+    let quiet = When::Quiet;
+    let whens = [When::Cloning, quiet, When::Seeding, quiet, When::Asked, quiet];
     for (at, when) in (2..=cuts).zip(whens.into_iter().cycle()) {
         host.start_writer(MASTER);
         if when != When::Quiet {
@@ -82,8 +83,19 @@ fn seed_another(host: &mut Host, last: &Pair, at: u64) -> Pair {
     // The last one's port may still be held.
     let port = if last.port == 7336 { 7337 } else { 7336 };
     let next = Pair { minion: format!("orders-db{}", at + 1), port };
-    host.goal_with_removed(&next.entries(), Some(&last.minion));
+    ask(host, &next, Some(&last.minion));
     next
+}
+
+/// Replaces the goal file, and waits until the agent goes by it: from then on no power cut
+/// may bring the old one back.
+fn ask(host: &mut Host, pair: &Pair, removed: Option<&str>) {
+    // Names reach the disk when somebody waits for them, and not by chance (ext4(5)).
+    host.vm.sh("mount -o remount,commit=300 /");
+    host.goal_with_removed(&pair.entries(), removed);
+    let key = key(&pair.minion);
+    let known = format!("jq -e '.instances[\"{key}\"]' /run/berth/status.json");
+    host.vm.await_sh("the goal in force", CONVERGE, &known);
 }
 
 /// When the power is cut.
@@ -93,6 +105,8 @@ enum When {
     Cloning,
     /// While nothing but the client is at work.
     Quiet,
+    /// As soon as the agent has taken up a new goal.
+    Asked,
     /// At any time while the last minion is removed and another is made.
     Seeding,
 }
@@ -114,6 +128,7 @@ fn await_instant(host: &mut Host, instant: When, name: &str, random: &mut fastra
             host.await_converged("before a cut", 2);
             QUIET_SECONDS
         }
+        When::Asked => return,
         When::Seeding => FIRST_SECONDS,
     };
     thread::sleep(Duration::from_millis(random.u64(..most * 1000)));

@@ -116,7 +116,8 @@ impl<W: World> Loop<W> {
         self.sleep(&plan, now)
     }
 
-    /// Reads the goal files and brings them into force. What can't be read changes nothing.
+    /// Reads the goal files and brings them into force. What can't be read, or can't be brought
+    /// to the disk, changes nothing.
     async fn read_goals(&mut self) {
         let dir = self.config.goal_dir.clone();
         let known = self.agent.goal_files.clone();

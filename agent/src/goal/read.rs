@@ -17,6 +17,8 @@ use std::{
 use berth_model::goal::parse::{self, FILE_BYTES_MAX, ParsedFile};
 use sha2::{Digest as _, Sha256};
 
+use crate::files;
+
 /// Files in a goal directory beyond this number make the directory unreadable.
 const FILES_MAX: usize = 100_000;
 
@@ -38,7 +40,7 @@ pub enum ReadError {
         path: PathBuf,
     },
     /// A file, or the names in the directory, can't be brought to the disk.
-    #[error("cannot bring {} to the disk", path.display())]
+    #[error("cannot bring {} to the disk (see `dmesg` for what ails it)", path.display())]
     Settle {
         /// The file or the directory.
         path: PathBuf,
@@ -66,16 +68,15 @@ pub fn settle(path: &Path) -> Result<(), ReadError> {
         if let Ok(file) = open(&name)
             && file.metadata().is_ok_and(|meta| meta.is_file())
         {
-            sync(&file, &name)?;
+            settled(file.sync_all(), &name)?;
         }
     }
-    let wrong = |source| ReadError::Settle { path: path.to_owned(), source };
-    sync(&File::open(path).map_err(wrong)?, path)
+    settled(files::sync_dir(path), path)
 }
 
-fn sync(file: &File, path: &Path) -> Result<(), ReadError> {
+fn settled(done: io::Result<()>, path: &Path) -> Result<(), ReadError> {
     use nix::libc::{EINVAL, EROFS};
-    match file.sync_all() {
+    match done {
         // A file system that has nothing to bring to a disk.
         Err(error) if matches!(error.raw_os_error(), Some(EINVAL | EROFS)) => Ok(()),
         done => done.map_err(|source| ReadError::Settle { path: path.to_owned(), source }),

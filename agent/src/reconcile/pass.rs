@@ -136,7 +136,9 @@ impl<W: World> Loop<W> {
                 return self.keep_goals(&files::chain(&error).join(": "));
             }
             Ok(Err(_)) | Err(_) => {
-                return self.keep_goals("the goal directory can't be read in time");
+                return self.keep_goals(
+                    "the goal directory can't be read, and brought to the disk, in time",
+                );
             }
         };
         self.agent.goal_files = fingerprint;

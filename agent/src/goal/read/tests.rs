@@ -76,3 +76,14 @@ fn the_fingerprint_changes_with_every_change_and_only_then() {
 fn a_directory_that_is_missing_is_an_error() {
     assert!(matches!(directory(Path::new("/nonexistent")), Err(ReadError::List { .. })));
 }
+
+#[test]
+fn a_disk_that_fails_is_told_and_one_that_needs_no_sync_is_not() {
+    let done = |number| {
+        settled(Err(io::Error::from_raw_os_error(number)), Path::new("/etc/berth/goal.d/a.json"))
+    };
+    done(nix::libc::EINVAL).unwrap();
+    done(nix::libc::EROFS).unwrap();
+    let error = done(nix::libc::EIO).unwrap_err();
+    assert!(error.to_string().contains("/etc/berth/goal.d/a.json"), "{error}");
+}
